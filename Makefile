@@ -1,0 +1,63 @@
+# Two commands: `make demo` sets up and shows the main job; `make test` sets up and passes the tests.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint rust-test python-test fuzz bench docs clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+CARGO := cd sip_filter/rust && cargo
+RUST := $(shell find sip_filter/rust -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
+CORE := sip_filter/_core.abi3.so
+
+help: ## What can be made
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: $(CORE) ## Everything Palang needs to run; leaves .venv/bin/palang
+	@.ci/need redis-server=redis-server mosquitto=mosquitto
+
+demo: setup ## The main job on real parts, in about a minute
+	@$(BIN)/palang demo
+
+test: setup lint rust-test python-test ## Lint, types, contracts and all quick tests
+
+test-all: setup ## The long matrices and kill loops
+	@.ci/need sipp=sip-tester
+	$(BIN)/python -P -m pytest -m slow --timeout 900
+
+lint: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+
+rust-test:
+	$(CARGO) test --quiet --workspace --exclude palang-python
+
+python-test: setup
+	@.ci/need sipp=sip-tester
+	$(BIN)/python -P -m pytest -m "not slow"
+
+fuzz: ## Fuzz the element for ten minutes (nightly Rust and cargo-fuzz)
+	$(CARGO) +nightly fuzz run element -- -max_total_time=600
+
+bench: setup ## The figures that the README quotes
+	$(BIN)/python -P perf/run.py
+
+docs: setup ## Write the generated pages anew
+	$(BIN)/python -P -m agent.reference
+
+clean: ## Remove everything that was made here
+	rm -rf .venv .palang sip_filter/rust/target $(CORE)
+
+# The virtual environment follows the lock; the extension follows the Rust sources.
+.venv/installed: pyproject.toml requirements.lock
+	@.ci/toolchain $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing Python packages"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv -r requirements.lock
+	@touch $@
+
+$(CORE): .venv/installed $(RUST)
+	@echo "building the Rust core"
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --quiet --release
+	@touch $@
