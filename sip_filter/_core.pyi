@@ -1,0 +1,254 @@
+"""The manual of Palang's Rust core.
+
+Texts are canonical and checked: a subject is `+6281234567890` or `+77*`, a stack as in `sip_filter.rule`, an entry
+line `<subject>\t<stack>`. A revision is the pair (epoch, n). Times are Unix seconds; where a name ends in `_ms`, Unix
+milliseconds. A digest is 32 lower-case hexadecimal digits: the sum, modulo 2^128, of each entry line's BLAKE2b-128.
+Errors are `ValueError` for a value that breaks a limit (it names both) and `OSError` for what the machine refuses.
+Everything here may be called from any thread.
+"""
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from typing import Literal, TypeAlias, TypedDict, final, type_check_only
+
+# --- list
+
+StrPath: TypeAlias = str | PathLike[str]
+
+Hit: TypeAlias = tuple[int, str, str, str, str, str, int, tuple[int, int], int]
+"""(at_ms, subject, authority, action, effect, kind, trunk, revision, call): one request that a rule stopped
+(effect `reject`), marked (`label`) or would have (`shadow`). `trunk` is the `trunk_key` of its name; `call` is the
+same for every retransmission of one call."""
+
+class GapError(Exception):
+    """A revision that is not the next one. Nothing was changed; take a whole list."""
+
+    expected: tuple[int, int]
+    got: tuple[int, int]
+
+class DigestError(Exception):
+    """A list or change that does not come to the digest published with it. Nothing was changed; take a whole list."""
+
+    expected: str
+    computed: str
+
+@final
+class Writer:
+    """A node's one writer of the list.
+
+    `live` is a folder in memory (tmpfs) that gateways map; `state` one on disk, from which a writer starts with
+    everything else dead. Both are made (0750) if need be. Opening always makes a new generation, from the newest good
+    snapshot and the log of revisions after it; what a killed writer left half done is never seen.
+    """
+
+    def __new__(cls, live: StrPath, state: StrPath) -> Writer:
+        """Open or make the list; BlockingIOError while another writer holds one of the folders."""
+
+    @property
+    def revision(self) -> tuple[int, int]:
+        """What is in force; (1, 0) for a list that was never filled."""
+
+    @property
+    def digest(self) -> str:
+        """Of what was published, clauses that have ended since included."""
+
+    @property
+    def origin(self) -> Literal["empty", "snapshot"]:
+        """What this writer started from."""
+
+    def apply(self, epoch: int, n: int, changes: Sequence[str], digest: str, now: int) -> None:
+        """Take the next revision: at most 1,000 entry lines, each subject once; an empty stack deletes.
+
+        The revision is verified whole, then on disk, then in force. GapError, DigestError, ValueError and OSError
+        leave the list as it was.
+        """
+
+    def load(self, epoch: int, n: int, entries: Iterable[str], digest: str, now: int) -> None:
+        """Take a whole list as a new generation, whatever came before. An error leaves the former list in force."""
+
+    def expire(self, now: int) -> int:
+        """Take out the clauses that have ended by `now`; how many. Revision and digest stay as published."""
+
+    def next_expiry(self) -> int | None:
+        """When the next clause ends."""
+
+    def checkpoint(self) -> None:
+        """Write a snapshot and begin a new log; two snapshots are kept. Does nothing when nothing was logged since."""
+
+    def log_bytes(self) -> int:
+        """How long the log of revisions since the last snapshot is."""
+
+    def heartbeat(self, now_ms: int) -> None:
+        """Give a sign of life. Former generations lose their names after 5 seconds; lost live files are restored."""
+
+    def entry(self, subject: str) -> str:
+        """The stack of a subject as published, "" when it has none."""
+
+    def touching(self, number: str) -> list[str]:
+        """The entry lines that touch a number: the longest subject first, the number itself before a prefix."""
+
+    def entries(self) -> list[str]:
+        """Every entry line as published, in the order of subjects."""
+
+    def sizes(self) -> dict[str, int]:
+        """numbers, prefixes, policies in force; capacity and used slots for numbers; longest_probe; generation;
+        bytes of the image."""
+
+    def drain_hits(self) -> tuple[list[Hit], int]:
+        """Every hit that this folder's gateways left since the last time, and how many were lost."""
+
+    def close(self) -> None:
+        """Let the folders go. Readers keep the list."""
+
+@final
+class Judgement:
+    """What is decided for one request. Indexes are into the identities asked about."""
+
+    @property
+    def verdict(self) -> Literal["pass", "reject", "label"]: ...
+    @property
+    def subject(self) -> str | None:
+        """Whose clause decided. With `pass`, the one whose `allow` excused an identity."""
+
+    @property
+    def authority(self) -> Literal["order", "noc"] | None: ...
+    @property
+    def action(self) -> Literal["reject", "allow", "label"] | None: ...
+    @property
+    def identity(self) -> int | None: ...
+    @property
+    def shadow(self) -> str | None:
+        """Whose clause would have decided, were it or the trunk enforcing."""
+
+    @property
+    def shadow_authority(self) -> Literal["order", "noc"] | None: ...
+    @property
+    def shadow_action(self) -> Literal["reject", "allow", "label"] | None: ...
+    @property
+    def shadow_identity(self) -> int | None: ...
+    @property
+    def revision(self) -> tuple[int, int]:
+        """The list that was asked was this one or a newer one."""
+
+@final
+class List:
+    """The list, to read, in any process: FileNotFoundError when none was ever loaded in `live`.
+
+    It follows the writer by itself, and keeps the last good list when there is no other.
+    """
+
+    def __new__(cls, live: StrPath) -> List: ...
+    @property
+    def revision(self) -> tuple[int, int]: ...
+    @property
+    def digest(self) -> str: ...
+    def judge(
+        self,
+        identities: Sequence[tuple[str, bool]],
+        trunk: str,
+        kind: Literal["call", "message"] = "call",
+        trunk_mode: Literal["enforce", "shadow", "off"] = "enforce",
+    ) -> Judgement:
+        """Judge a request by its identities, as (number, trusted). Protected callees are the caller's business."""
+
+def judge(
+    lines: Sequence[str],
+    identities: Sequence[tuple[str, bool]],
+    trunk: str,
+    kind: Literal["call", "message"] = "call",
+    trunk_mode: Literal["enforce", "shadow", "off"] = "enforce",
+    now: int = 0,
+) -> Judgement:
+    """Judge a request by a list given as entry lines: what `List.judge` would answer, were they the whole list."""
+
+def entry_digest(line: str) -> int:
+    """The digest of one entry line; ValueError when it is not canonical."""
+
+def list_digest(lines: Iterable[str]) -> str:
+    """The digest of a list, its lines in any order; 32 zeros for none."""
+
+def trunk_key(name: str) -> int:
+    """The 64-bit key that stands for a trunk's name in hits."""
+
+def bench_lookup(live: StrPath, count: int) -> tuple[float, float]:
+    """Nanoseconds per look-up over `count` numbers of the list in random order: each waiting for the one before, and in
+    batches of 64."""
+
+# --- gateway
+
+@final
+class Gateway:
+    """A node's SIP element: Rust threads between trunks and next hops. Python only starts, configures and counts.
+
+    `live` is the list's folder; without a list there everything is forwarded and counted as `no_list`, until one comes.
+    `settings` is JSON; every error is a ValueError that names key and value. Unknown keys are errors.
+
+        listen        ["udp:192.0.2.1:5060", …]: addresses of this machine, never a wildcard; port 0 takes a free one
+        workers       threads per address, 1 to 64 (1)
+        node          this node's name
+        key           64 hex digits, the same on all nodes: with it branches and tags are made
+        protected     called numbers that always pass, of 2 to 15 digits ([]); urn:service:sos always does
+        trunks        peers; datagrams of others get no answer
+          name          1 to 32 of a-z, 0-9 and -
+          sources       networks that the peer sends from; a request towards it goes only there
+          port          the peer's one port, where peers share an address (any)
+          plan          "international" or "id-national"
+          trusted       whether its identities can earn an allow; otherwise its P-Asserted-Identity is removed (false)
+          mode          "enforce", "shadow" or "off" ("enforce")
+          response      "603" or "403" ("603")
+          rpid          whether Remote-Party-ID is an identity too (false)
+          message       whether MESSAGE is judged too (true)
+        next_hops     switches: name, address ("192.0.2.9:5060"), networks that they send from
+        record_route  whether we stay in the path of a dialog (false)
+        label         what stands before the display name of a labelled caller ("[Spam?]")
+        bypass        forward everything unjudged (false)
+    """
+
+    def __new__(cls, live: StrPath, settings: str) -> Gateway: ...
+    def start(self) -> list[str]:
+        """Bind, start the threads, return the addresses bound, such as "udp:127.0.0.1:5060". OSError names one."""
+
+    def configure(self, settings: str) -> None:
+        """Take other settings over between two messages. Bad ones raise, change nothing; `listen` and `workers` stay.
+
+        Next hops that are left out get no new calls; what is on course still reaches them.
+        """
+
+    def counters(self) -> dict[str, int]:
+        """What happened since the gateway was made; `counter_meanings` says what each means. Numbers only grow."""
+
+    def synthetic(self, trunk: str, numbers: Sequence[str]) -> list[tuple[str, int]]:
+        """What a call from each number would get on a trunk: its final status, or 0 when it would be forwarded.
+
+        A real INVITE in the trunk's dial plan goes through the workers' own code and list. It rings nobody, counts
+        nowhere and is forgotten. ValueError for an unknown trunk or what is no number.
+        """
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Stop all threads; RuntimeError when one did not end within `timeout` seconds. For good."""
+
+@type_check_only
+class MessageReading(TypedDict):
+    """How a message is read: `kind` is None for what is never judged, `fault` is the refusal of a malformed one."""
+
+    kind: Literal["call", "message"] | None
+    fault: tuple[int, str] | None
+    identities: list[tuple[str, bool]]
+    unreadable: int
+    steps: list[str]
+
+@type_check_only
+class NumberReading(TypedDict):
+    """How digits are read: `number` is None for what is not E.164 in the plan."""
+
+    number: str | None
+    steps: list[str]
+
+def read_message(raw: bytes, plan: str, trusted: bool, rpid: bool = False) -> MessageReading:
+    """Who a message says it comes from, step by step; ValueError for an unknown plan."""
+
+def read_number(text: str, plan: str) -> NumberReading:
+    """What a text means on a trunk of that plan, step by step; ValueError for an unknown plan."""
+
+def counter_meanings() -> dict[str, str]:
+    """What each counter of a gateway counts, in a sentence."""

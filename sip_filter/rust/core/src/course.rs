@@ -1,0 +1,331 @@
+//! One course per call: keyed hashes that need no memory, and a small lossy memory for what hashes can't know.
+//!
+//! Branch, To-tag and next hop follow from the message's own fields and a key that all nodes share, so that a
+//! retransmission, its CANCEL and the ACK of its failure meet the same answer on any node (RFC 3261 §16.11,
+//! §8.2.7). A rule may change between two copies of one INVITE; [`Memory`] holds what the first copy got.
+
+use std::hash::Hasher;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use siphasher::sip::SipHasher24;
+
+use crate::message::{Message, Start, Via};
+
+/// Begins every branch of ours: the magic cookie of RFC 3261 §8.1.1.7, then a name.
+pub const COOKIE: &[u8] = b"z9hG4bK-palang";
+/// Branch: cookie, 16 hex digits of the transaction, 8 of the route taken.
+pub const BRANCH_LENGTH: usize = COOKIE.len() + 24;
+/// Milliseconds for which a call without final response stays on course (above timer C, RFC 3261 §16.6).
+pub const FORWARDED_FOR: u64 = 240_000;
+/// Milliseconds after a final response: 64 times T1, when the last retransmission has come (RFC 3261 §17.1.1.2).
+pub const AFTER_FINAL: u64 = 32_000;
+
+/// Hashes with a key of 32 bytes; half for what peers must not forge, half for names we give.
+#[derive(Clone, Copy)]
+pub struct Keys {
+    secret: (u64, u64),
+    naming: (u64, u64),
+}
+
+impl Keys {
+    pub fn new(key: &[u8; 32]) -> Keys {
+        let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| key[i * 8 + byte]));
+        Keys {
+            secret: (word(0), word(1)),
+            naming: (word(2), word(3)),
+        }
+    }
+
+    /// The transaction a request belongs to, and its responses: `back` is where these go, `branch` the client's.
+    ///
+    /// CANCEL and the ACK of a failure have the same fields as their INVITE (RFC 3261 §9.1, §17.1.1.3).
+    pub fn transaction(&self, message: &Message<'_>, back: SocketAddr, branch: &[u8]) -> u64 {
+        let mut hash = SipHasher24::new_with_keys(self.secret.0, self.secret.1);
+        match back.ip() {
+            IpAddr::V4(ip) => hash.write(&ip.octets()),
+            IpAddr::V6(ip) => hash.write(&ip.octets()),
+        }
+        hash.write_u64(u64::from(back.port()) << 32 | u64::from(message.cseq));
+        write(&mut hash, branch);
+        write(&mut hash, message.call_id);
+        write(&mut hash, message.from.tag);
+        hash.finish()
+    }
+
+    /// What tells a spiral, which is legal, from a loop (RFC 3261 §16.6 step 8): the request's target.
+    pub fn route_mark(&self, message: &Message<'_>) -> u32 {
+        let mut hash = SipHasher24::new_with_keys(self.naming.0, self.naming.1);
+        if let Start::Request { uri, .. } = message.start {
+            write(&mut hash, uri);
+        }
+        hash.finish() as u32
+    }
+
+    /// The To-tag of our final response in a transaction.
+    pub fn to_tag(&self, transaction: u64) -> [u8; 16] {
+        let mut hash = SipHasher24::new_with_keys(self.naming.0, self.naming.1);
+        hash.write_u64(transaction);
+        hex(hash.finish())
+    }
+
+    /// One name for all copies of a call, on every trunk and node: hits are counted by it.
+    pub fn call(&self, message: &Message<'_>) -> u64 {
+        let mut hash = SipHasher24::new_with_keys(self.naming.0, self.naming.1);
+        write(&mut hash, message.call_id);
+        write(&mut hash, message.from.tag);
+        hash.write_u32(message.cseq);
+        hash.finish()
+    }
+
+    /// A stable choice for everything that belongs to one dialog.
+    pub fn choice(&self, message: &Message<'_>) -> u64 {
+        let mut hash = SipHasher24::new_with_keys(self.naming.0, self.naming.1);
+        write(&mut hash, message.call_id);
+        hash.finish()
+    }
+}
+
+/// Length first: two fields must not flow into each other.
+fn write(hash: &mut SipHasher24, field: &[u8]) {
+    hash.write_u32(field.len() as u32);
+    hash.write(field);
+}
+
+/// Writes the branch of a forwarded request.
+pub fn branch(transaction: u64, route_mark: u32) -> [u8; BRANCH_LENGTH] {
+    let mut text = [0; BRANCH_LENGTH];
+    let (cookie, rest) = text.split_at_mut(COOKIE.len());
+    cookie.copy_from_slice(COOKIE);
+    rest[..16].copy_from_slice(&hex(transaction));
+    rest[16..].copy_from_slice(&hex(u64::from(route_mark) << 32)[..8]);
+    text
+}
+
+/// Reads a branch of ours: transaction and route mark.
+pub fn read_branch(text: &[u8]) -> Option<(u64, u32)> {
+    let rest = text.strip_prefix(COOKIE).filter(|rest| rest.len() == 24)?;
+    let number = rest.iter().try_fold(0u128, |n, b| {
+        let digit = match b {
+            b'0'..=b'9' => b - b'0',
+            b'a'..=b'f' => b - b'a' + 10,
+            _ => return None,
+        };
+        Some(n << 4 | u128::from(digit))
+    })?;
+    Some(((number >> 32) as u64, number as u32))
+}
+
+/// Where the response to a request goes: its source, at the port that Via asks for (RFC 3261 §18.2.2, RFC 3581 §4).
+///
+/// Never to an address that only the message names: `maddr` and a foreign `received` are not followed.
+pub fn back_to(via: &Via<'_>, source: SocketAddr) -> SocketAddr {
+    let port = if via.rport.is_some() {
+        source.port()
+    } else {
+        via.port.unwrap_or(5060)
+    };
+    SocketAddr::new(source.ip(), port)
+}
+
+/// Where a Via value that we wrote into sends a response on; the transaction's hash vouches for it.
+pub fn onward(via: &Via<'_>) -> Option<SocketAddr> {
+    let ip = read_ip(via.received.unwrap_or(via.host))?;
+    let port = via.rport.flatten().or(via.port).unwrap_or(5060);
+    Some(SocketAddr::new(ip, port))
+}
+
+/// An address literal, with or without the brackets of an IPv6 reference (RFC 5118 §4.5).
+pub fn read_ip(text: &[u8]) -> Option<IpAddr> {
+    let inner = match text {
+        [b'[', inner @ .., b']'] => inner,
+        _ => text,
+    };
+    // Host names are the common case and never begin like an address.
+    if !matches!(
+        inner.first(),
+        Some(b'0'..=b'9' | b':' | b'a'..=b'f' | b'A'..=b'F')
+    ) || inner.len() > 45
+    {
+        return None;
+    }
+    std::str::from_utf8(inner)
+        .ok()?
+        .parse::<IpAddr>()
+        .ok()
+        .map(|ip| ip.to_canonical())
+}
+
+fn hex(value: u64) -> [u8; 16] {
+    std::array::from_fn(|i| b"0123456789abcdef"[(value >> (60 - 4 * i) & 15) as usize])
+}
+
+/// What the first copy of a request got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Course {
+    Forwarded { hop: u16, labelled: bool },
+    Refused { status: u16 },
+}
+
+/// A process-wide memory of courses: fixed size, no locks, lossy when full.
+///
+/// Slots stand in groups of eight; a key lives in one group and, when that is full, takes the slot that would
+/// be free first. A slot is two words, `key ^ value` and `value`, so that a torn read matches no key.
+pub struct Memory {
+    slots: Box<[[AtomicU64; 2]]>,
+    groups: u64,
+}
+
+const GROUP: usize = 8;
+const REFUSED: u64 = 1;
+const LABELLED: u64 = 2;
+
+impl Memory {
+    /// Room for `slots` calls, 16 bytes each.
+    pub fn new(slots: usize) -> Memory {
+        let groups = slots.div_ceil(GROUP).max(1);
+        let slots = (0..groups * GROUP)
+            .map(|_| [AtomicU64::new(0), AtomicU64::new(0)])
+            .collect();
+        Memory {
+            slots,
+            groups: groups as u64,
+        }
+    }
+
+    /// The course of a transaction that is still remembered at `now` (milliseconds of a clock that never goes back).
+    pub fn recall(&self, transaction: u64, now: u64) -> Option<Course> {
+        let (_, value) = self.find(transaction)?;
+        if ends(value) <= now {
+            return None;
+        }
+        let argument = (value >> 8) as u16;
+        Some(if value & REFUSED != 0 {
+            Course::Refused { status: argument }
+        } else {
+            Course::Forwarded {
+                hop: argument,
+                labelled: value & LABELLED != 0,
+            }
+        })
+    }
+
+    /// Remembers the course that a request takes at `now`.
+    pub fn note(&self, transaction: u64, course: Course, now: u64) {
+        let (flags, argument, kept) = match course {
+            Course::Forwarded { hop, labelled } => (if labelled { LABELLED } else { 0 }, hop, FORWARDED_FOR),
+            Course::Refused { status } => (REFUSED, status, AFTER_FINAL),
+        };
+        let value = (now + kept) << 24 | u64::from(argument) << 8 | flags;
+        let slot = match self.find(transaction) {
+            Some((slot, _)) => slot,
+            None => self
+                .group(transaction)
+                .iter()
+                .min_by_key(|slot| slot[1].load(Relaxed))
+                .unwrap_or(&self.slots[0]),
+        };
+        store(slot, transaction, value);
+    }
+
+    /// A final response has gone back: the call needs its course only until the last retransmission.
+    pub fn finish(&self, transaction: u64, now: u64) {
+        if let Some((slot, value)) = self.find(transaction) {
+            let end = ends(value).min(now + AFTER_FINAL);
+            store(slot, transaction, end << 24 | (value & 0xff_ffff));
+        }
+    }
+
+    fn find(&self, transaction: u64) -> Option<(&[AtomicU64; 2], u64)> {
+        self.group(transaction).iter().find_map(|slot| {
+            let value = slot[1].load(Relaxed);
+            (value != 0 && slot[0].load(Relaxed) ^ value == transaction).then_some((slot, value))
+        })
+    }
+
+    fn group(&self, transaction: u64) -> &[[AtomicU64; 2]] {
+        // Multiply-shift spreads a hash over any number of groups.
+        let group = ((u128::from(transaction) * u128::from(self.groups)) >> 64) as usize;
+        &self.slots[group * GROUP..(group + 1) * GROUP]
+    }
+}
+
+fn store(slot: &[AtomicU64; 2], transaction: u64, value: u64) {
+    slot[0].store(transaction ^ value, Relaxed);
+    slot[1].store(value, Relaxed);
+}
+
+fn ends(value: u64) -> u64 {
+    value >> 24
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn courses_are_kept_for_their_time() {
+        let memory = Memory::new(64);
+        let forwarded = Course::Forwarded {
+            hop: 513,
+            labelled: true,
+        };
+        memory.note(7, forwarded, 1000);
+        assert_eq!(memory.recall(7, 1000 + FORWARDED_FOR - 1), Some(forwarded));
+        assert_eq!(memory.recall(7, 1000 + FORWARDED_FOR), None);
+        memory.finish(7, 5000);
+        assert_eq!(memory.recall(7, 5000 + AFTER_FINAL - 1), Some(forwarded));
+        assert_eq!(memory.recall(7, 5000 + AFTER_FINAL), None);
+        memory.note(8, Course::Refused { status: 603 }, 0);
+        assert_eq!(
+            memory.recall(8, AFTER_FINAL - 1),
+            Some(Course::Refused { status: 603 })
+        );
+        assert_eq!(memory.recall(9, 0), None);
+    }
+
+    #[test]
+    fn a_full_memory_forgets_what_ends_first() {
+        let memory = Memory::new(GROUP);
+        for key in 1..=GROUP as u64 {
+            memory.note(
+                key,
+                Course::Forwarded {
+                    hop: 0,
+                    labelled: false,
+                },
+                key,
+            );
+        }
+        memory.note(
+            100,
+            Course::Forwarded {
+                hop: 0,
+                labelled: false,
+            },
+            100,
+        );
+        assert_eq!(memory.recall(1, 101), None);
+        assert!((2..=GROUP as u64)
+            .chain([100])
+            .all(|key| memory.recall(key, 101).is_some()));
+    }
+
+    #[test]
+    fn branches_round_trip() {
+        let text = branch(0x0123_4567_89ab_cdef, 0xfeed_f00d);
+        assert_eq!(&text[..], b"z9hG4bK-palang0123456789abcdeffeedf00d");
+        assert_eq!(read_branch(&text), Some((0x0123_4567_89ab_cdef, 0xfeed_f00d)));
+        assert_eq!(read_branch(&text[..30]), None);
+        assert_eq!(read_branch(b"z9hG4bK-palang0123456789abcdeffeedf0+d"), None);
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(read_ip(b"[2001:db8::1]"), "2001:db8::1".parse().ok());
+        assert_eq!(read_ip(b"2001:db8::1"), "2001:db8::1".parse().ok());
+        assert_eq!(read_ip(b"[::ffff:192.0.2.1]"), "192.0.2.1".parse().ok());
+        assert_eq!(read_ip(b"example.com"), None);
+        assert_eq!(read_ip(b"1.2.3"), None);
+    }
+}

@@ -1,0 +1,651 @@
+//! The element: one datagram in, at most one out. A stateless proxy (RFC 3261 §16.11) that judges who calls.
+//!
+//! [`Element::receive`] is the whole of it. Calls and short messages from trunks are judged once; what belongs to
+//! them (copies, CANCEL, ACK, dialogs, responses) follows without judging. Nothing leaves but between trunks and
+//! next hops, and nobody else gets an answer.
+
+use std::net::SocketAddr;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use crate::counter::{Counter, Marks};
+use crate::course::{self, Course, Memory};
+use crate::decision::{judge, Judgement, Kind, ListView, Match, Revision, TrunkScope, Verdict};
+use crate::forward::{self, Edits};
+use crate::identity::{callers, is_protected};
+use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable, Via};
+use crate::reply;
+use crate::setup::{Hop, Peer, Response, Setup, Trunk};
+use crate::uri;
+
+/// The largest datagram that UDP over IPv4 carries.
+pub const MAX_DATAGRAM: usize = 65_507;
+
+/// What became of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Send `Output::bytes` from that local address.
+    Send {
+        to: SocketAddr,
+        local: usize,
+    },
+    Drop(Counter),
+}
+
+/// One call or message that a rule stopped or labelled, or would have.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit {
+    pub kind: Kind,
+    pub trunk: usize,
+    pub matched: Match,
+    /// Only counted: the rule or the trunk is in shadow.
+    pub shadow: bool,
+    pub revision: Revision,
+    /// The same for every copy of one call.
+    pub call: u64,
+}
+
+/// A datagram as it arrived: `local` is the index of the address it came to, `now` a clock in milliseconds.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    pub bytes: &'a [u8],
+    pub source: SocketAddr,
+    pub local: usize,
+    pub now: u64,
+}
+
+/// Working space that lives from one datagram to the next, so that none allocates.
+#[derive(Default)]
+pub struct Work {
+    fields: Vec<Field>,
+    pub output: Output,
+}
+
+#[derive(Default)]
+pub struct Output {
+    pub bytes: Vec<u8>,
+    pub marks: Marks,
+    pub hits: [Option<Hit>; 2],
+    edits: Edits,
+}
+
+pub struct Element {
+    pub setup: Setup,
+    /// Local addresses as they stand in Via.
+    locals: Vec<Box<[u8]>>,
+}
+
+impl Element {
+    pub fn new(setup: Setup) -> Element {
+        let locals = setup
+            .locals
+            .iter()
+            .map(|local| local.to_string().into_bytes().into())
+            .collect();
+        Element { setup, locals }
+    }
+
+    /// Takes one datagram. `list` is None when no list was ever loaded: then everything passes.
+    pub fn receive<L: ListView>(
+        &self,
+        arrival: Arrival<'_>,
+        memory: &Memory,
+        list: Option<&L>,
+        work: &mut Work,
+    ) -> Effect {
+        work.output.marks.clear();
+        work.output.hits = [None; 2];
+        // An answer to a source that we don't know would serve scanners and reflections.
+        match self.setup.peer(arrival.source) {
+            Peer::Unknown => work.output.drop(Counter::UnknownSource),
+            peer => self.receive_from(peer, arrival, memory, list, work),
+        }
+    }
+
+    /// The same for a datagram that is known to come on a trunk, whatever its source: synthetic calls.
+    pub fn receive_on<L: ListView>(
+        &self,
+        trunk: usize,
+        arrival: Arrival<'_>,
+        memory: &Memory,
+        list: Option<&L>,
+        work: &mut Work,
+    ) -> Effect {
+        work.output.marks.clear();
+        work.output.hits = [None; 2];
+        self.receive_from(Peer::Trunk(trunk), arrival, memory, list, work)
+    }
+
+    fn receive_from<L: ListView>(
+        &self,
+        peer: Peer,
+        arrival: Arrival<'_>,
+        memory: &Memory,
+        list: Option<&L>,
+        work: &mut Work,
+    ) -> Effect {
+        let output = &mut work.output;
+        let message = match message::read(arrival.bytes, &mut work.fields) {
+            Ok(message) => message,
+            Err(Unreadable::KeepAlive) => return output.drop(Counter::KeepAlive),
+            Err(Unreadable::NotSip | Unreadable::NoVia) => return output.drop(Counter::NotSip),
+        };
+        let mut turn = Turn {
+            element: self,
+            message: &message,
+            arrival,
+            memory,
+            output,
+            transaction: 0,
+        };
+        match message.start {
+            Start::Response { code } => turn.response(code, peer),
+            Start::Request { method, uri, .. } => {
+                let back = course::back_to(&message.via, arrival.source);
+                turn.transaction = self.setup.keys.transaction(&message, back, message.via.branch);
+                turn.request(method, uri, peer, list)
+            }
+        }
+    }
+
+    fn is_ours(&self, uri_text: &[u8]) -> bool {
+        forward::literal(uri_text).is_some_and(|address| self.setup.is_local(address))
+    }
+
+    /// The next hop of everything in one dialog (RFC 3261 §16.11: from the message's own fields).
+    fn choose_hop(&self, message: &Message<'_>) -> Option<&Hop> {
+        let hops = &self.setup.hops;
+        let choice = self.setup.keys.choice(message).checked_rem(hops.len() as u64)?;
+        hops.get(choice as usize)
+    }
+}
+
+/// One datagram's way through the element.
+struct Turn<'a> {
+    element: &'a Element,
+    message: &'a Message<'a>,
+    arrival: Arrival<'a>,
+    memory: &'a Memory,
+    output: &'a mut Output,
+    transaction: u64,
+}
+
+/// What changes in a forwarded request besides Via and Max-Forwards.
+#[derive(Clone, Copy, Default)]
+struct Changes {
+    pop_routes: bool,
+    record_route: bool,
+    /// The trunk's asserted identities are nobody's word (RFC 3325 §5).
+    remove_asserted: bool,
+    label: bool,
+}
+
+impl Turn<'_> {
+    fn request<L: ListView>(
+        &mut self,
+        method: Method,
+        target: &[u8],
+        peer: Peer,
+        list: Option<&L>,
+    ) -> Effect {
+        if let Some(fault) = self.message.fault {
+            return self.refuse_malformed(method, fault);
+        }
+        match method {
+            Method::Ack => return self.ack(peer),
+            Method::Cancel => return self.cancel(peer),
+            _ => {}
+        }
+        let in_dialog = !self.message.to.tag.is_empty();
+        if self.message.values(Name::ProxyRequire).next().is_some() {
+            return self.refuse_extension();
+        }
+        if method == Method::Options && !in_dialog && self.is_to_us(target, peer) {
+            return self.options();
+        }
+        let listens = Method::Register as u8..=Method::Notify as u8;
+        if !in_dialog && listens.contains(&(method as u8)) {
+            return self.answer(Counter::NotAllowed, 405, "Method Not Allowed", &[reply::ALLOW]);
+        }
+        if self.message.max_forwards == Some(0) {
+            return self.answer(Counter::TooManyHops, 483, "Too Many Hops", &[]);
+        }
+        if self.is_loop() {
+            return self.answer(Counter::Loop, 482, "Loop Detected", &[]);
+        }
+        match (peer, method) {
+            (Peer::Trunk(i), _) if in_dialog => {
+                self.output.marks.add(Counter::InDialog);
+                self.pass_to_dialog_hop(i)
+            }
+            (Peer::Trunk(i), Method::Invite) => self.judge(i, Kind::Call, list),
+            (Peer::Trunk(i), Method::Message) if self.trunk(i).messages => self.judge(i, Kind::Message, list),
+            (Peer::Trunk(i), _) => self.pass_to_chosen_hop(i, false),
+            _ => {
+                if in_dialog {
+                    self.output.marks.add(Counter::InDialog);
+                }
+                let record_route = method == Method::Invite && !in_dialog && self.element.setup.record_route;
+                self.pass_to_trunk(Changes {
+                    pop_routes: true,
+                    record_route,
+                    ..Changes::default()
+                })
+            }
+        }
+    }
+
+    /// An out-of-dialog call or short message from a trunk.
+    fn judge<L: ListView>(&mut self, trunk: usize, kind: Kind, list: Option<&L>) -> Effect {
+        // A rule may have changed since the first copy: the call stays on its course (RFC 3261 §16.11).
+        match self.memory.recall(self.transaction, self.arrival.now) {
+            Some(Course::Refused { status }) => {
+                self.output.marks.add(Counter::RefusedAgain);
+                return self.refuse(status);
+            }
+            Some(Course::Forwarded { hop, labelled }) => {
+                if let Some(hop) = self.element.setup.hop(hop) {
+                    self.output.marks.add(Counter::ForwardedAgain);
+                    return self.pass_to_hop(trunk, hop.address, labelled);
+                }
+            }
+            None => {}
+        }
+        let verdict = match self.decide(trunk, kind, list) {
+            Ok(verdict) => verdict,
+            Err(fault) => return self.refuse_malformed(Method::Invite, fault),
+        };
+        if verdict == Verdict::Reject {
+            let status = match self.trunk(trunk).response {
+                Response::Decline => 603,
+                Response::Forbidden => 403,
+            };
+            self.memory
+                .note(self.transaction, Course::Refused { status }, self.arrival.now);
+            self.output.marks.add(Counter::Rejected);
+            return self.refuse(status);
+        }
+        let labelled = verdict == Verdict::Label;
+        if let Some(hop) = self.element.choose_hop(self.message) {
+            let course = Course::Forwarded {
+                hop: hop.id(),
+                labelled,
+            };
+            self.memory.note(self.transaction, course, self.arrival.now);
+        }
+        self.pass_to_chosen_hop(trunk, labelled)
+    }
+
+    fn decide<L: ListView>(&mut self, index: usize, kind: Kind, list: Option<&L>) -> Result<Verdict, Fault> {
+        let setup = &self.element.setup;
+        let trunk = &setup.trunks[index];
+        let pass = |output: &mut Output, why| {
+            output.marks.add(why);
+            Ok(Verdict::Pass)
+        };
+        if setup.bypass {
+            return pass(self.output, Counter::Bypassed);
+        }
+        if is_protected(self.message, &setup.protected) {
+            return pass(self.output, Counter::Protected);
+        }
+        let Some(list) = list else {
+            return pass(self.output, Counter::NoList);
+        };
+        let callers = callers(self.message, kind, &trunk.terms, &mut ())?;
+        for _ in 0..callers.unreadable.min(4) {
+            self.output.marks.add(Counter::Unreadable);
+        }
+        if callers.as_slice().is_empty() {
+            return pass(self.output, Counter::Anonymous);
+        }
+        let scope = TrunkScope {
+            key: trunk.key,
+            mode: trunk.mode,
+        };
+        // A fault in the list must stop no call.
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(list, callers.as_slice(), &scope, kind)));
+        let Ok(judgement) = judged else {
+            return pass(self.output, Counter::JudgeError);
+        };
+        self.output.marks.add(Counter::Judged);
+        self.note_hits(index, kind, &judgement);
+        Ok(judgement.verdict)
+    }
+
+    fn note_hits(&mut self, trunk: usize, kind: Kind, judgement: &Judgement) {
+        if judgement.verdict == Verdict::Pass && judgement.shadow.is_none() {
+            return;
+        }
+        let call = self.element.setup.keys.call(self.message);
+        let revision = judgement.revision;
+        let hit = |matched, shadow| Hit {
+            kind,
+            trunk,
+            matched,
+            shadow,
+            revision,
+            call,
+        };
+        if let (Verdict::Reject | Verdict::Label, Some((_, matched))) = (judgement.verdict, judgement.decided)
+        {
+            self.output.hits[0] = Some(hit(matched, false));
+        }
+        if let Some((_, matched)) = judgement.shadow {
+            self.output.hits[1] = Some(hit(matched, true));
+            self.output.marks.add(Counter::Shadowed);
+        }
+    }
+
+    fn ack(&mut self, peer: Peer) -> Effect {
+        if self.message.to.tag == self.element.setup.keys.to_tag(self.transaction) {
+            return self.output.drop(Counter::AckAbsorbed);
+        }
+        if self.message.max_forwards == Some(0) || self.is_loop() {
+            return self.output.drop(Counter::AckDropped); // An ACK is never answered (RFC 3261 §17).
+        }
+        let effect = match peer {
+            Peer::Trunk(i) => self.on_course(i),
+            _ => self.pass_to_trunk(Changes {
+                pop_routes: true,
+                ..Changes::default()
+            }),
+        };
+        // What would have been a refusal is silence.
+        match effect {
+            Effect::Send { .. } if self.output.bytes.starts_with(b"ACK ") => effect,
+            Effect::Send { .. } | Effect::Drop(_) => {
+                self.output.marks.clear();
+                self.output.drop(Counter::AckDropped)
+            }
+        }
+    }
+
+    fn cancel(&mut self, peer: Peer) -> Effect {
+        if self.message.max_forwards == Some(0) {
+            return self.answer(Counter::TooManyHops, 483, "Too Many Hops", &[]);
+        }
+        if let Some(Course::Refused { .. }) = self.memory.recall(self.transaction, self.arrival.now) {
+            return self.output.drop(Counter::CancelAbsorbed);
+        }
+        self.output.marks.add(Counter::Cancelled);
+        match peer {
+            Peer::Trunk(i) => self.on_course(i),
+            _ => self.pass_to_trunk(Changes {
+                pop_routes: true,
+                ..Changes::default()
+            }),
+        }
+    }
+
+    /// The hop that the INVITE took, and where that is forgotten the one that it would take.
+    fn on_course(&mut self, trunk: usize) -> Effect {
+        if let Some(Course::Forwarded { hop, .. }) = self.memory.recall(self.transaction, self.arrival.now) {
+            if let Some(hop) = self.element.setup.hop(hop) {
+                return self.pass_to_hop(trunk, hop.address, false);
+            }
+        }
+        if self.message.to.tag.is_empty() {
+            self.pass_to_chosen_hop(trunk, false)
+        } else {
+            self.pass_to_dialog_hop(trunk)
+        }
+    }
+
+    fn pass_to_chosen_hop(&mut self, trunk: usize, labelled: bool) -> Effect {
+        match self.element.choose_hop(self.message) {
+            Some(hop) => self.pass_to_hop(trunk, hop.address, labelled),
+            // Not 503: a peer takes that as a reason to send us nothing at all for a while (RFC 3261 §21.5.4).
+            None => self.answer(Counter::NoRoute, 500, "No Next Hop", &[]),
+        }
+    }
+
+    fn pass_to_hop(&mut self, trunk: usize, to: SocketAddr, label: bool) -> Effect {
+        let Start::Request { method, .. } = self.message.start else {
+            return Effect::Drop(Counter::NotSip);
+        };
+        let out_of_dialog = self.message.to.tag.is_empty();
+        let changes = Changes {
+            pop_routes: true,
+            record_route: method == Method::Invite && out_of_dialog && self.element.setup.record_route,
+            remove_asserted: !self.trunk(trunk).terms.trusted,
+            label,
+        };
+        self.forward(to, changes)
+    }
+
+    /// Inside a dialog: where Route or Request-URI name one of our next hops, else the dialog's chosen one.
+    fn pass_to_dialog_hop(&mut self, trunk: usize) -> Effect {
+        let named = self
+            .named_target()
+            .filter(|address| self.element.setup.is_hop(*address));
+        match named {
+            Some(address) => self.pass_to_hop(trunk, address, false),
+            None => self.pass_to_chosen_hop(trunk, false),
+        }
+    }
+
+    /// From a next hop: only to an address of a trunk, named by Route or Request-URI.
+    fn pass_to_trunk(&mut self, changes: Changes) -> Effect {
+        let Some(address) = self.named_target() else {
+            return self.answer(Counter::NoRoute, 404, "Not Found", &[]);
+        };
+        match self
+            .element
+            .setup
+            .trunks
+            .iter()
+            .any(|trunk| trunk.covers(address))
+        {
+            true => self.forward(address, changes),
+            false => self.answer(Counter::NoRoute, 404, "Not Found", &[]),
+        }
+    }
+
+    /// The address that the topmost foreign Route names, or the Request-URI.
+    fn named_target(&mut self) -> Option<SocketAddr> {
+        let Start::Request { uri, .. } = self.message.start else {
+            return None;
+        };
+        self.output.edits.clear();
+        let element = self.element;
+        let route = forward::pop_routes(&mut self.output.edits, self.message, |uri| element.is_ours(uri));
+        forward::literal(route.unwrap_or(uri))
+    }
+
+    fn forward(&mut self, to: SocketAddr, changes: Changes) -> Effect {
+        let element = self.element;
+        let locals = &element.setup.locals;
+        let here = self.arrival.local;
+        let same_family = |i: &usize| locals[*i].is_ipv4() == to.is_ipv4();
+        let Some(local) = Some(here)
+            .filter(same_family)
+            .or_else(|| (0..locals.len()).find(same_family))
+        else {
+            return self.answer(Counter::NoRoute, 500, "No Route", &[]);
+        };
+        let message = self.message;
+        let Output { edits, bytes, .. } = &mut *self.output;
+        edits.clear();
+        let branch = course::branch(self.transaction, element.setup.keys.route_mark(message));
+        forward::add_via(
+            edits,
+            message,
+            &element.locals[local],
+            &branch,
+            changes.record_route,
+        );
+        forward::note_source(edits, message, self.arrival.source);
+        forward::count_hop(edits, message);
+        if changes.pop_routes && message.get(Name::Route).is_some() {
+            forward::pop_routes(edits, message, |uri| element.is_ours(uri));
+        }
+        if changes.remove_asserted {
+            forward::remove(edits, message, Name::AssertedIdentity);
+        }
+        let labelled =
+            changes.label && !changes.remove_asserted && forward::label(edits, message, &element.setup.label);
+        edits.apply(&message.raw[..message.end()], bytes);
+        if bytes.len() > MAX_DATAGRAM {
+            return self.answer(Counter::TooLarge, 513, "Message Too Large", &[]);
+        }
+        if changes.label {
+            self.output.marks.add(if labelled {
+                Counter::Labelled
+            } else {
+                Counter::LabelNowhere
+            });
+        }
+        self.output.marks.add(Counter::Forwarded);
+        Effect::Send { to, local }
+    }
+
+    /// RFC 3261 §16.7, without state: our Via comes off, and the hash in its branch vouches for the one below.
+    fn response(&mut self, code: u16, peer: Peer) -> Effect {
+        let message = self.message;
+        let drop = Counter::ResponseDropped;
+        let (true, Some((transaction, _))) =
+            (message.fault.is_none(), course::read_branch(message.via.branch))
+        else {
+            return self.output.drop(drop);
+        };
+        let ours = self.is_our_via(&message.via);
+        let second = message.values(Name::Via).nth(1);
+        let next = second.and_then(message::read_via);
+        let (true, Some(second), Some(next)) = (ours, second, next) else {
+            return self.output.drop(drop);
+        };
+        let Some(to) = course::onward(&next) else {
+            return self.output.drop(drop);
+        };
+        if self.element.setup.keys.transaction(message, to, next.branch) != transaction {
+            return self.output.drop(drop);
+        }
+        let locals = &self.element.setup.locals;
+        let same_family = |i: &usize| locals[*i].is_ipv4() == to.is_ipv4();
+        let local = Some(self.arrival.local)
+            .filter(same_family)
+            .or_else(|| (0..locals.len()).find(same_family));
+        let Some(local) = local else {
+            return self.output.drop(drop);
+        };
+
+        let edits = &mut self.output.edits;
+        edits.clear();
+        forward::pop_via(edits, message, second);
+        if code == 503 && peer == Peer::Hop {
+            // RFC 3261 §16.7 step 6: 503 would stop all of the trunk's traffic, not this hop's.
+            let end = message.start_end - message.line_end.len();
+            edits.put(0, end, |text| {
+                text.extend_from_slice(b"SIP/2.0 500 Server Internal Error")
+            });
+        }
+        edits.apply(&message.raw[..message.end()], &mut self.output.bytes);
+        if code >= 200 && message.cseq_method == b"INVITE" {
+            self.memory.finish(transaction, self.arrival.now);
+        }
+        self.output.marks.add(Counter::Response);
+        Effect::Send { to, local }
+    }
+
+    /// Whether an OPTIONS asks about us: our address, or a peer's name for us (no user part, and no trunk's address).
+    fn is_to_us(&self, target: &[u8], peer: Peer) -> bool {
+        if self.element.is_ours(target) {
+            return true;
+        }
+        let nobody = uri::read(target).is_some_and(|uri| uri.user.is_empty());
+        let foreign = || {
+            forward::literal(target).is_some_and(|address| {
+                self.element
+                    .setup
+                    .trunks
+                    .iter()
+                    .any(|trunk| trunk.covers(address))
+            })
+        };
+        nobody && (peer != Peer::Hop || !foreign())
+    }
+
+    fn options(&mut self) -> Effect {
+        if self.element.setup.hops.is_empty() {
+            return self.answer(Counter::Options, 503, "Service Unavailable", &[]);
+        }
+        self.answer(Counter::Options, 200, "OK", &[reply::ALLOW])
+    }
+
+    /// RFC 3261 §16.3 step 4: a Via of ours whose mark says that we sent this very request before.
+    fn is_loop(&self) -> bool {
+        let message = self.message;
+        let alone = message.all(Name::Via).nth(1).is_none() && message.get(Name::Via).map(uri::trim) == Some(message.via.value);
+        if alone && !message.via.branch.starts_with(course::COOKIE) {
+            return false; // The first hop of most calls.
+        }
+        let mark = self.element.setup.keys.route_mark(message);
+        message.values(Name::Via).filter_map(message::read_via).any(|via| {
+            course::read_branch(via.branch).is_some_and(|(_, own)| own == mark) && self.is_our_via(&via)
+        })
+    }
+
+    fn is_our_via(&self, via: &Via<'_>) -> bool {
+        course::read_ip(via.host)
+            .is_some_and(|ip| self.element.setup.is_local(SocketAddr::new(ip, via.port.unwrap_or(5060))))
+    }
+
+    fn refuse(&mut self, status: u16) -> Effect {
+        let phrase = if status == 603 { "Decline" } else { "Forbidden" };
+        self.send_reply(status, phrase, &[reply::REASON])
+    }
+
+    fn refuse_malformed(&mut self, method: Method, fault: Fault) -> Effect {
+        if method == Method::Ack {
+            return self.output.drop(Counter::AckDropped);
+        }
+        if fault == Fault::RepeatedFrom {
+            self.output.marks.add(Counter::RepeatedFrom);
+        }
+        let (status, phrase) = fault.status();
+        self.answer(Counter::Malformed, status, phrase, &[])
+    }
+
+    /// RFC 3261 §16.3 step 5: 420 names what we don't know.
+    fn refuse_extension(&mut self) -> Effect {
+        let mut unsupported = b"Unsupported: ".to_vec();
+        for (i, value) in self.message.values(Name::ProxyRequire).enumerate() {
+            unsupported.extend_from_slice(if i > 0 { b", " } else { b"" });
+            unsupported.extend_from_slice(value);
+        }
+        self.answer(Counter::BadExtension, 420, "Bad Extension", &[&unsupported])
+    }
+
+    fn answer(&mut self, counter: Counter, status: u16, phrase: &str, extra: &[&[u8]]) -> Effect {
+        self.output.marks.add(counter);
+        self.send_reply(status, phrase, extra)
+    }
+
+    fn send_reply(&mut self, status: u16, phrase: &str, extra: &[&[u8]]) -> Effect {
+        let tag = self.element.setup.keys.to_tag(self.transaction);
+        let Arrival { source, local, .. } = self.arrival;
+        reply::write(
+            &mut self.output.bytes,
+            self.message,
+            source,
+            (status, phrase),
+            &tag,
+            extra,
+        );
+        Effect::Send {
+            to: course::back_to(&self.message.via, source),
+            local,
+        }
+    }
+
+    fn trunk(&self, index: usize) -> &Trunk {
+        &self.element.setup.trunks[index]
+    }
+}
+
+impl Output {
+    fn drop(&mut self, counter: Counter) -> Effect {
+        self.marks.add(counter);
+        Effect::Drop(counter)
+    }
+}

@@ -1,0 +1,341 @@
+//! Who calls: the numbers that a request gives for its sender, and only those that a switch would show.
+//!
+//! For a call: every value of P-Asserted-Identity, From, and Remote-Party-ID by option. For a short message: the
+//! originator inside `application/vnd.3gpp.sms` or the From of `message/cpim`, else the same. Never Contact,
+//! Diversion, History-Info, the display name, a password, `rn` or the callee: those are decoys.
+
+use crate::decision::{Identity, Kind};
+use crate::message::{Fault, Message, Name, Start};
+use crate::number::Number;
+use crate::plan::{Plan, Reading, Trace};
+use crate::uri::{self, Scheme};
+
+/// Values read per request. RFC 3325 §9.1 allows two; more than this is refused, since the rest would go unjudged.
+pub const MOST: usize = 16;
+
+/// How a trunk's identities are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub plan: Plan,
+    pub trusted: bool,
+    pub rpid: bool,
+}
+
+/// The numbers found, each once.
+#[derive(Clone, Copy, Debug)]
+pub struct Callers {
+    items: [Identity; MOST],
+    length: usize,
+    values: usize,
+    /// Values meant as numbers that are none in the trunk's plan.
+    pub unreadable: usize,
+}
+
+/// The callers of a request.
+///
+/// Err: more values than are read.
+pub fn callers(
+    message: &Message<'_>,
+    kind: Kind,
+    terms: &Terms,
+    trace: &mut impl Trace,
+) -> Result<Callers, Fault> {
+    let mut callers = Callers::none();
+    if kind == Kind::Message {
+        let reading = read_originator(message, terms, trace);
+        callers.take(reading, terms);
+        if callers.length > 0 {
+            return Ok(callers);
+        }
+    }
+    for value in message.values(Name::AssertedIdentity) {
+        trace.step(|| format!("P-Asserted-Identity: {}", value.escape_ascii()));
+        callers.read_value(value, terms, trace)?;
+    }
+    trace.step(|| format!("From: {}", message.from.uri.escape_ascii()));
+    callers.read_uri(message.from.uri, terms, trace)?;
+    if terms.rpid {
+        for value in message.values(Name::RemotePartyId) {
+            trace.step(|| format!("Remote-Party-ID: {}", value.escape_ascii()));
+            let party = uri::name_addr(value)
+                .and_then(|address| uri::param(address.params, b"party"))
+                .flatten();
+            if party.is_some_and(|party| party.eq_ignore_ascii_case(b"called")) {
+                trace.step(|| "party=called: the callee, not the caller".to_owned());
+                continue;
+            }
+            callers.read_value(value, terms, trace)?;
+        }
+    }
+    Ok(callers)
+}
+
+/// Whether a request goes to a protected callee: an emergency service, or one of the short codes.
+///
+/// Only the Request-URI says so, and only without parameters that would route elsewhere (`rn`, RFC 4694).
+pub fn is_protected(message: &Message<'_>, codes: &[Box<[u8]>]) -> bool {
+    let Start::Request { uri: target, .. } = message.start else {
+        return false;
+    };
+    let Some(target) = uri::read(target) else {
+        return false;
+    };
+    match target.scheme {
+        Scheme::Urn => {
+            // RFC 5031: urn:service:sos and its sub-services, in any case.
+            let service = b"service:sos";
+            target.user.len() >= service.len()
+                && target.user[..service.len()].eq_ignore_ascii_case(service)
+                && matches!(target.user.get(service.len()), None | Some(b'.'))
+        }
+        Scheme::Sip | Scheme::Sips | Scheme::Tel => {
+            let mut space = [0; 64];
+            let Some(user) = uri::unescape(target.user, &mut space) else {
+                return false;
+            };
+            let user = user.strip_prefix(b"+62").unwrap_or(user);
+            codes.iter().any(|code| **code == *user)
+                && uri::Params::new(target.user_params)
+                    .all(|param| param.name.eq_ignore_ascii_case(b"phone-context"))
+        }
+        Scheme::Im | Scheme::Other => false,
+    }
+}
+
+impl Callers {
+    fn none() -> Callers {
+        let nobody = Identity {
+            number: Number::from_value(1_000_000).expect("seven digits"),
+            trusted: false,
+        };
+        Callers {
+            items: [nobody; MOST],
+            length: 0,
+            values: 0,
+            unreadable: 0,
+        }
+    }
+
+    pub fn as_slice(&self) -> &[Identity] {
+        &self.items[..self.length]
+    }
+
+    /// One value of an identity header field.
+    fn read_value(&mut self, value: &[u8], terms: &Terms, trace: &mut impl Trace) -> Result<(), Fault> {
+        if let Some(address) = uri::name_addr(value) {
+            return self.read_uri(address.uri, terms, trace);
+        }
+        // Quotes that never close: readers differ in where the address begins, so every bracket counts.
+        trace.step(|| "quotes or brackets don't balance: every <…> is read".to_owned());
+        let mut rest = value;
+        let mut found = false;
+        while let Some(open) = rest.iter().position(|b| *b == b'<') {
+            rest = &rest[open + 1..];
+            let close = rest.iter().position(|b| *b == b'>').unwrap_or(rest.len());
+            self.read_uri(uri::trim(&rest[..close]), terms, trace)?;
+            found = true;
+        }
+        self.unreadable += usize::from(!found);
+        Ok(())
+    }
+
+    fn read_uri(&mut self, text: &[u8], terms: &Terms, trace: &mut impl Trace) -> Result<(), Fault> {
+        self.values += 1;
+        if self.values > MOST {
+            return Err(Fault::Identities);
+        }
+        let reading = read_uri(text, terms.plan, trace);
+        self.take(reading, terms);
+        Ok(())
+    }
+
+    fn take(&mut self, reading: Reading, terms: &Terms) {
+        match reading {
+            Reading::Number(number) if self.as_slice().iter().all(|known| known.number != number) => {
+                self.items[self.length] = Identity {
+                    number,
+                    trusted: terms.trusted,
+                };
+                self.length += 1;
+            }
+            Reading::Unreadable => self.unreadable += 1,
+            Reading::Number(_) | Reading::Name => {}
+        }
+    }
+}
+
+/// The number in a URI.
+pub fn read_uri(text: &[u8], plan: Plan, trace: &mut impl Trace) -> Reading {
+    let Some(uri) = uri::read(text) else {
+        trace.step(|| "not a URI whose parts can be told apart".to_owned());
+        return Reading::Unreadable;
+    };
+    if matches!(uri.scheme, Scheme::Urn | Scheme::Other) {
+        trace.step(|| "a scheme that carries no number".to_owned());
+        return Reading::Name;
+    }
+    let mut space = [0; 64];
+    let Some(user) = uri::unescape(uri.user, &mut space) else {
+        // A bad escape in a name is no attempt at a number; one among digits is.
+        trace.step(|| {
+            format!(
+                "\"{}\": a bad escape, or longer than any number",
+                uri.user.escape_ascii()
+            )
+        });
+        let numeric = matches!(uri.user.first(), Some(b'0'..=b'9' | b'+' | b'%'));
+        return if numeric {
+            Reading::Unreadable
+        } else {
+            Reading::Name
+        };
+    };
+    trace.step(|| format!("user part \"{}\"", user.escape_ascii()));
+    let mut context_space = [0; 64];
+    let context = uri::param(uri.user_params, b"phone-context")
+        .flatten()
+        .and_then(|context| uri::unescape(context, &mut context_space));
+    plan.read(user, context, trace)
+}
+
+/// The sender inside a short message's body.
+fn read_originator(message: &Message<'_>, terms: &Terms, trace: &mut impl Trace) -> Reading {
+    let Some(content) = message.get(Name::ContentType) else {
+        return Reading::Name;
+    };
+    let end = content.iter().position(|b| *b == b';').unwrap_or(content.len());
+    let media = uri::trim(&content[..end]);
+    if media.eq_ignore_ascii_case(b"application/vnd.3gpp.sms") {
+        let reading = read_tp_originator(message.body, terms.plan, trace);
+        trace.step(|| format!("TP-Originating-Address: {reading:?}"));
+        return reading.unwrap_or(Reading::Name);
+    }
+    if media.eq_ignore_ascii_case(b"message/cpim") {
+        let from = cpim_from(message.body);
+        trace.step(|| format!("message/cpim From: {}", from.unwrap_or_default().escape_ascii()));
+        return match from.map(uri::name_addr) {
+            None => Reading::Name,
+            Some(None) => Reading::Unreadable,
+            Some(Some(address)) => read_uri(address.uri, terms.plan, trace),
+        };
+    }
+    Reading::Name
+}
+
+/// TP-OA of an SMS-DELIVER in an RP-DATA towards the phone (3GPP TS 24.011 §7.3.1, TS 23.040 §9.2.2.1).
+fn read_tp_originator(body: &[u8], plan: Plan, trace: &mut impl Trace) -> Option<Reading> {
+    let [kind, _reference, rest @ ..] = body else {
+        return None;
+    };
+    if kind & 0x07 != 1 {
+        return None; // Only the direction network to phone names its sender inside.
+    }
+    let (originator, rest) = rest.split_first()?;
+    let rest = rest.get(usize::from(*originator)..)?;
+    let (destination, rest) = rest.split_first()?;
+    let rest = rest.get(usize::from(*destination)..)?;
+    let [_length, first, digits, kind, address @ ..] = rest else {
+        return None;
+    };
+    if first & 0x03 != 0 {
+        return None; // Not SMS-DELIVER.
+    }
+    let digits = usize::from(*digits);
+    let address = address.get(..digits.div_ceil(2))?;
+    let mut text = [0u8; 24];
+    let mut length = 0;
+    match kind >> 4 & 0x07 {
+        1 => {
+            text[0] = b'+';
+            length = 1;
+        }
+        5 => return Some(Reading::Name), // Alphanumeric: what the recipient sees is a name.
+        _ => {}
+    }
+    for i in 0..digits {
+        let nibble = if i % 2 == 0 {
+            address[i / 2] & 0x0f
+        } else {
+            address[i / 2] >> 4
+        };
+        // Semi-octets above 9 are * # a b c (TS 23.040 §9.1.2.3): not a number.
+        *text.get_mut(length)? = if nibble < 10 { b'0' + nibble } else { b'*' };
+        length += 1;
+    }
+    Some(plan.read(&text[..length], None, trace))
+}
+
+/// The From of a CPIM message's own header (RFC 3862 §3).
+fn cpim_from(body: &[u8]) -> Option<&[u8]> {
+    body.split(|b| *b == b'\n')
+        .map(uri::trim)
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| {
+            let (name, value) = line.split_at(line.iter().position(|b| *b == b':')?);
+            uri::trim(name)
+                .eq_ignore_ascii_case(b"From")
+                .then_some(&value[1..])
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message;
+
+    fn read(head: &str, body: &[u8], kind: Kind) -> Vec<String> {
+        let method = if kind == Kind::Call { "INVITE" } else { "MESSAGE" };
+        let mut raw = format!(
+            "{method} sip:1@x SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nTo: <sip:1@x>\r\n\
+             Call-ID: 1\r\nCSeq: 1 {method}\r\n{head}\r\n\r\n"
+        )
+        .into_bytes();
+        raw.extend_from_slice(body);
+        let mut fields = Vec::new();
+        let message = message::read(&raw, &mut fields).unwrap();
+        assert_eq!(message.fault, None, "{head}");
+        let terms = Terms {
+            plan: Plan::International,
+            trusted: true,
+            rpid: true,
+        };
+        let callers = callers(&message, kind, &terms, &mut ()).unwrap();
+        callers
+            .as_slice()
+            .iter()
+            .map(|identity| identity.number.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn every_asserted_value_and_from_and_rpid() {
+        let head = "From: <sip:+6281@x>;tag=1\r\nP-Asserted-Identity : \"a, <sip:+999@x>\" <sip:+77010000001@x>,\r\n \
+                    <tel:+7-701-000-0002>\r\np-asserted-identity: sip:+77010000003@x\r\n\
+                    Remote-Party-ID: <sip:+77010000004@x>;party=calling, <sip:+77010000005@x>;party=called";
+        let numbers = ["+77010000001", "+77010000002", "+77010000003", "+77010000004"];
+        assert_eq!(read(head, b"", Kind::Call), numbers);
+    }
+
+    #[test]
+    fn senders_of_short_messages_stand_in_the_body() {
+        let head = "From: <sip:+62811000000@x>;tag=1\r\nContent-Type: application/vnd.3gpp.sms";
+        let delivered = [
+            1, 7, 4, 0x91, 0x26, 0x18, 0x01, 0, 12, 0x04, 11, 0x91, 0x77, 0x10, 0x32, 0x54, 0x76, 0xf8, 0, 0,
+        ];
+        assert_eq!(read(head, &delivered, Kind::Message), ["+77012345678"]);
+        assert_eq!(read(head, &delivered[..12], Kind::Message), ["+62811000000"]);
+        let head = "From: <sip:+62811000000@x>;tag=1\r\nc: Message/CPIM;x=y";
+        assert_eq!(
+            read(
+                head,
+                b"To: <im:a@b>\r\nFrom: \"x\" <im:+77012345678@b>\r\n\r\nFrom: <im:+1@b>",
+                Kind::Message
+            ),
+            ["+77012345678"]
+        );
+        assert_eq!(
+            read(head, b"\r\nFrom: <im:+77012345678@b>\r\n", Kind::Message),
+            ["+62811000000"]
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! The pure heart of Palang: bytes, values and `now` in; values out. No sockets, no files, no clock.
+//!
+//! Two rooms share this crate. The *list* says which subjects are ruled and how; the *element* reads SIP
+//! messages, asks the list, and says what a stateless SIP element must send.
+#![forbid(unsafe_code)]
+
+// The list.
+pub mod clause;
+pub mod decision;
+pub mod digest;
+pub mod draft;
+pub mod edit;
+pub mod entry;
+pub mod list;
+pub mod log;
+pub mod number;
+pub mod policy;
+pub mod table;
+pub mod timed;
+
+// The element.
+pub mod counter;
+pub mod countries;
+pub mod course;
+pub mod element;
+pub mod forward;
+pub mod identity;
+pub mod message;
+pub mod plan;
+pub mod reply;
+pub mod setup;
+pub mod uri;

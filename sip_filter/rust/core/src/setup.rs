@@ -1,0 +1,194 @@
+//! Who is on either side of the element: trunks, next hops, and what is agreed with each.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::course::Keys;
+use crate::decision::TrunkMode;
+use crate::identity::Terms;
+
+/// All that the element knows beforehand. Valid by construction of its parts; replaced whole.
+pub struct Setup {
+    /// Addresses that we receive on and send from; each is named in our Via, so none is a wildcard.
+    pub locals: Vec<SocketAddr>,
+    pub keys: Keys,
+    pub trunks: Vec<Trunk>,
+    pub hops: Vec<Hop>,
+    /// Next hops taken out of use: no new calls, but those on course still reach them.
+    pub retired: Vec<Hop>,
+    /// Callees that always pass: emergency and service numbers, as dialled.
+    pub protected: Vec<Box<[u8]>>,
+    pub record_route: bool,
+    pub label: Box<[u8]>,
+    /// Forward everything unjudged.
+    pub bypass: bool,
+}
+
+/// An interconnect peer.
+pub struct Trunk {
+    pub name: Box<str>,
+    /// `clause::trunk_key` of the name.
+    pub key: u64,
+    pub sources: Vec<Network>,
+    /// Set where several peers share an address: only this port is the trunk's.
+    pub port: Option<u16>,
+    pub terms: Terms,
+    pub mode: TrunkMode,
+    pub response: Response,
+    /// Whether short messages are judged too.
+    pub messages: bool,
+}
+
+/// The final response to what a rule refuses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Response {
+    Decline,
+    Forbidden,
+}
+
+/// A switch that calls go on to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hop {
+    pub name: Box<str>,
+    pub address: SocketAddr,
+    /// Networks that it sends from, and that dialogs may lead to.
+    pub networks: Vec<Network>,
+}
+
+/// Where a datagram comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    Trunk(usize),
+    Hop,
+    Unknown,
+}
+
+/// Addresses that share their first bits. IPv4-mapped IPv6 counts as IPv4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// Reads `192.0.2.0/24`, `2001:db8::/32` or a single address.
+    pub fn parse(text: &str) -> Option<Network> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let address = address.parse::<IpAddr>().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Network { address, bits })
+    }
+
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.address, ip.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                (u32::from(own) ^ u32::from(ip))
+                    .checked_shr(32 - u32::from(self.bits))
+                    .unwrap_or(0)
+                    == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => {
+                (u128::from(own) ^ u128::from(ip))
+                    .checked_shr(128 - u32::from(self.bits))
+                    .unwrap_or(0)
+                    == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Hop {
+    /// A short name that survives reconfiguration.
+    pub fn id(&self) -> u16 {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) => u128::from(u32::from(ip)),
+            IpAddr::V6(ip) => u128::from(ip),
+        };
+        let mixed = (ip ^ ip >> 64) as u64 ^ u64::from(self.address.port()) << 32;
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+    }
+
+    fn covers(&self, address: SocketAddr) -> bool {
+        self.address == address || self.networks.iter().any(|network| network.contains(address.ip()))
+    }
+}
+
+impl Trunk {
+    pub fn covers(&self, address: SocketAddr) -> bool {
+        self.port.is_none_or(|port| port == address.port())
+            && self.sources.iter().any(|network| network.contains(address.ip()))
+    }
+}
+
+impl Setup {
+    /// Who sent from `source`: a next hop by its exact address, then a trunk (the one with a port, then the
+    /// narrowest network), then a next hop's network.
+    pub fn peer(&self, source: SocketAddr) -> Peer {
+        if self
+            .hops
+            .iter()
+            .chain(&self.retired)
+            .any(|hop| hop.address == source)
+        {
+            return Peer::Hop;
+        }
+        let mut best: Option<((bool, u8), usize)> = None;
+        for (i, trunk) in self.trunks.iter().enumerate() {
+            if trunk.port.is_some_and(|port| port != source.port()) {
+                continue;
+            }
+            for network in trunk
+                .sources
+                .iter()
+                .filter(|network| network.contains(source.ip()))
+            {
+                let rank = (trunk.port.is_some(), network.bits);
+                if best.is_none_or(|(other, _)| rank > other) {
+                    best = Some((rank, i));
+                }
+            }
+        }
+        match best {
+            Some((_, i)) => Peer::Trunk(i),
+            None if self.is_hop(source) => Peer::Hop,
+            None => Peer::Unknown,
+        }
+    }
+
+    pub fn is_hop(&self, address: SocketAddr) -> bool {
+        self.hops
+            .iter()
+            .chain(&self.retired)
+            .any(|hop| hop.covers(address))
+    }
+
+    pub fn is_local(&self, address: SocketAddr) -> bool {
+        self.locals.contains(&address)
+    }
+
+    pub fn hop(&self, id: u16) -> Option<&Hop> {
+        self.hops.iter().chain(&self.retired).find(|hop| hop.id() == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_by_their_first_bits() {
+        let contains =
+            |network: &str, ip: &str| Network::parse(network).unwrap().contains(ip.parse().unwrap());
+        assert!(contains("192.0.2.0/24", "192.0.2.255") && !contains("192.0.2.0/24", "192.0.3.0"));
+        assert!(contains("192.0.2.1", "::ffff:192.0.2.1"));
+        assert!(contains("0.0.0.0/0", "8.8.8.8") && !contains("0.0.0.0/0", "::1"));
+        assert!(contains("2001:db8::/32", "2001:db8:1::") && !contains("2001:db8::1", "2001:db8::2"));
+        assert!(["", "1.2.3", "1.2.3.4/33", "::/129", "1.2.3.4/x"]
+            .iter()
+            .all(|text| Network::parse(text).is_none()));
+    }
+}

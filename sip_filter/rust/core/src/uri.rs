@@ -1,0 +1,444 @@
+//! URIs and the header values that carry them: names in quotes, angle brackets, parameters, lists.
+//!
+//! Everything is a slice of what was received. Escapes are decoded once, by [`unescape`], and only where a
+//! number is read. White space means LWS: a folded header's line ends count (RFC 3261 §25.1).
+
+use crate::message::{decimal, find, is_token};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scheme {
+    Sip,
+    Sips,
+    Tel,
+    Urn,
+    /// Addresses in message/cpim (RFC 3862).
+    Im,
+    Other,
+}
+
+/// A URI taken apart. For `tel` the user is the number, for `urn` it is everything after the scheme.
+#[derive(Clone, Copy, Debug)]
+pub struct Uri<'a> {
+    pub scheme: Scheme,
+    /// User, without its parameters and password.
+    pub user: &'a [u8],
+    /// Parameters of the user part (`;npdi;rn=…`), as received.
+    pub user_params: &'a [u8],
+    pub host: &'a [u8],
+    pub port: Option<u16>,
+    pub params: &'a [u8],
+    pub headers: Option<&'a [u8]>,
+}
+
+/// A `name-addr` or `addr-spec` with the header parameters behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a> {
+    pub display: &'a [u8],
+    pub uri: &'a [u8],
+    pub params: &'a [u8],
+}
+
+/// Reads a URI. None: not a URI, or one whose parts can't be told apart with certainty.
+pub fn read(text: &[u8]) -> Option<Uri<'_>> {
+    let colon = text.iter().position(|b| *b == b':')?;
+    let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
+    if scheme.is_empty()
+        || !scheme
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+    {
+        return None;
+    }
+    let is = |name: &str| scheme.eq_ignore_ascii_case(name.as_bytes());
+    let empty = &rest[..0];
+    let scheme = match () {
+        () if is("sip") => return read_sip(Scheme::Sip, rest),
+        () if is("sips") => return read_sip(Scheme::Sips, rest),
+        () if is("im") => return read_sip(Scheme::Im, rest),
+        () if is("tel") => {
+            let (user, user_params) = rest.split_at(find(rest, b';').unwrap_or(rest.len()));
+            let scheme = Scheme::Tel;
+            return Some(Uri {
+                scheme,
+                user,
+                user_params,
+                host: empty,
+                port: None,
+                params: empty,
+                headers: None,
+            });
+        }
+        () if is("urn") => Scheme::Urn,
+        () => Scheme::Other,
+    };
+    Some(Uri {
+        scheme,
+        user: rest,
+        user_params: empty,
+        host: empty,
+        port: None,
+        params: empty,
+        headers: None,
+    })
+}
+
+fn read_sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
+    // A user part may hold ";", "?" and "/" bare, but never "@" (RFC 3261 §25.1): the first one ends it.
+    let (user_info, tail) = match find(rest, b'@') {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => (&rest[..0], rest),
+    };
+    let user_info = &user_info[..find(user_info, b':').unwrap_or(user_info.len())]; // Behind ":" is a password.
+    let (user, user_params) = user_info.split_at(find(user_info, b';').unwrap_or(user_info.len()));
+    let (tail, headers) = match find(tail, b'?') {
+        Some(mark) => (&tail[..mark], Some(&tail[mark + 1..])),
+        None => (tail, None),
+    };
+    let (host, params) = tail.split_at(find(tail, b';').unwrap_or(tail.len()));
+    let (host, port) = host_port(host)?;
+    Some(Uri {
+        scheme,
+        user,
+        user_params,
+        host,
+        port,
+        params,
+        headers,
+    })
+}
+
+/// `host [":" port]`; an IPv6 reference keeps its brackets.
+pub fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let end = match text.first()? {
+        b'[' => find(text, b']')? + 1,
+        _ => find(text, b':').unwrap_or(text.len()),
+    };
+    let (host, rest) = text.split_at(end);
+    let host = trim(host);
+    let name = match host {
+        [b'[', inner @ .., b']']
+            if inner
+                .iter()
+                .all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) =>
+        {
+            inner
+        }
+        [b'[', ..] => return None,
+        _ if host
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) =>
+        {
+            host
+        }
+        _ => return None,
+    };
+    if name.is_empty() {
+        return None;
+    }
+    match trim_start(rest) {
+        [] => Some((host, None)),
+        [b':', port @ ..] => {
+            let port = decimal(trim(port))
+                .and_then(|n| u16::try_from(n).ok())
+                .filter(|n| *n > 0)?;
+            Some((host, Some(port)))
+        }
+        _ => None,
+    }
+}
+
+/// Reads a value that holds exactly one address.
+///
+/// None: unbalanced quotes or brackets, junk after the bracket, or a comma that would begin a second value.
+pub fn name_addr(value: &[u8]) -> Option<Address<'_>> {
+    let value = trim(value);
+    let mut at = 0;
+    let mut quoted = false;
+    while at < value.len() {
+        match value[at] {
+            b'"' => {
+                at = end_of_quotes(value, at)?;
+                quoted = true;
+            }
+            b'<' => {
+                let close = at + find(&value[at..], b'>')?;
+                let params = trim_start(&value[close + 1..]);
+                if !(params.is_empty() || params[0] == b';') || outside_quotes(params, b',')?.is_some() {
+                    return None;
+                }
+                return Some(Address {
+                    display: trim(&value[..at]),
+                    uri: trim(&value[at + 1..close]),
+                    params,
+                });
+            }
+            b',' => return None,
+            b';' if !quoted => {
+                // addr-spec without brackets: every parameter is the header's (RFC 3261 §20.10).
+                let params = &value[at..];
+                if outside_quotes(params, b',')?.is_some() || find(params, b'<').is_some() {
+                    return None;
+                }
+                return Some(Address {
+                    display: &value[..0],
+                    uri: trim(&value[..at]),
+                    params,
+                });
+            }
+            _ => at += 1,
+        }
+    }
+    (!quoted && !value.is_empty()).then_some(Address {
+        display: &value[..0],
+        uri: value,
+        params: &value[..0],
+    })
+}
+
+/// Position just behind the closing quote of the quoted string that opens at `open`.
+fn end_of_quotes(text: &[u8], open: usize) -> Option<usize> {
+    let mut at = open + 1;
+    while at < text.len() {
+        match text[at] {
+            b'\\' => at += 2,
+            b'"' => return Some(at + 1), // Never past the end: the quote itself was there.
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Position of `byte` outside quoted strings. The outer None: quotes don't balance.
+fn outside_quotes(text: &[u8], byte: u8) -> Option<Option<usize>> {
+    let mut at = 0;
+    while let Some(open) = find(&text[at..], b'"') {
+        if let Some(found) = find(&text[at..at + open], byte) {
+            return Some(Some(at + found));
+        }
+        at = end_of_quotes(text, at + open)?;
+    }
+    Some(find(&text[at..], byte).map(|found| at + found))
+}
+
+/// The values of a comma-separated header field; empty ones are left out.
+///
+/// Commas inside quotes and angle brackets don't separate. When quotes or brackets never close, what is left
+/// is one value: nobody can say where it ends.
+pub struct Commas<'a>(&'a [u8]);
+
+impl<'a> Commas<'a> {
+    pub fn new(value: &'a [u8]) -> Commas<'a> {
+        Commas(value)
+    }
+}
+
+impl<'a> Iterator for Commas<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while !self.0.is_empty() {
+            let end = comma(self.0).unwrap_or(self.0.len());
+            let value = trim(&self.0[..end]);
+            self.0 = &self.0[(end + 1).min(self.0.len())..];
+            if !value.is_empty() {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+fn comma(text: &[u8]) -> Option<usize> {
+    find(text, b',')?; // Most values hold none.
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b',' => return Some(at),
+            b'"' => at = end_of_quotes(text, at)?,
+            b'<' => at += find(&text[at..], b'>')? + 1,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// One `;name[=value]`. `span` runs from its semicolon to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Param<'a> {
+    pub name: &'a [u8],
+    pub value: Option<&'a [u8]>,
+    pub span: &'a [u8],
+    /// Whether the name is a token and all quotes close; if not, `span` runs to the end of the text.
+    pub sound: bool,
+}
+
+/// The parameters of a text that begins with `;`.
+pub struct Params<'a>(&'a [u8]);
+
+impl<'a> Params<'a> {
+    pub fn new(text: &'a [u8]) -> Params<'a> {
+        Params(trim_start(text))
+    }
+}
+
+impl<'a> Iterator for Params<'a> {
+    type Item = Param<'a>;
+
+    fn next(&mut self) -> Option<Param<'a>> {
+        let text = self.0;
+        let [b';', ..] = text else { return None };
+        let (mut at, mut equals) = (1, None);
+        let mut sound = true;
+        while at < text.len() {
+            match text[at] {
+                b';' => break,
+                b'=' if equals.is_none() => equals = Some(at),
+                b'"' => match end_of_quotes(text, at) {
+                    Some(end) => {
+                        at = end;
+                        continue;
+                    }
+                    None => (at, sound) = (text.len() - 1, false),
+                },
+                _ => {}
+            }
+            at += 1;
+        }
+        let (span, rest) = text.split_at(at);
+        self.0 = rest;
+        let name = trim(&span[1..equals.unwrap_or(at)]);
+        let value = equals.map(|equals| trim(&span[equals + 1..]));
+        sound &= !name.is_empty() && name.iter().all(|b| is_token(*b));
+        Some(Param { name, value, span, sound })
+    }
+}
+
+/// The first parameter of that name: Some(None) when it has no value.
+pub fn param<'a>(params: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
+    Params::new(params)
+        .find(|p| p.name.eq_ignore_ascii_case(name))
+        .map(|p| p.value)
+}
+
+/// Decodes percent-escapes once. None: a bad escape, or more than fits (no number is that long).
+pub fn unescape<'a>(text: &[u8], space: &'a mut [u8; 64]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    let mut at = 0;
+    while at < text.len() {
+        let byte = match text[at] {
+            b'%' => {
+                let digit = |i: usize| text.get(i).and_then(|b| char::from(*b).to_digit(16));
+                let byte = digit(at + 1)? * 16 + digit(at + 2)?;
+                at += 2;
+                byte as u8
+            }
+            byte => byte,
+        };
+        *space.get_mut(length)? = byte;
+        length += 1;
+        at += 1;
+    }
+    Some(&space[..length])
+}
+
+fn is_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+pub fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text {
+        if !is_space(first) {
+            break;
+        }
+        text = rest;
+    }
+    text
+}
+
+pub fn trim(text: &[u8]) -> &[u8] {
+    let mut text = trim_start(text);
+    while let [rest @ .., last] = text {
+        if !is_space(last) {
+            break;
+        }
+        text = rest;
+    }
+    text
+}
+
+/// Whether a display name is legal unquoted: tokens and white space.
+pub fn is_plain_name(display: &[u8]) -> bool {
+    display.iter().all(|b| is_token(*b) || is_space(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoys_stay_outside_the_uri() {
+        for (value, uri) in [
+            (&b"<sip:a@b>"[..], &b"sip:a@b"[..]),
+            (b"\"<sip:decoy@x>\" <sip:a@b>;tag=1", b"sip:a@b"),
+            (b"\"one, \\\" two\" <sip:a@b>", b"sip:a@b"),
+            (b"\"ends in backslash \\\\\" <sip:a@b>", b"sip:a@b"),
+            (b"token token <sip:a@b;x=<>", b"sip:a@b;x=<"),
+            (b"sip:a@b;tag=1", b"sip:a@b"),
+            (b"< sip:a@b >", b"sip:a@b"),
+            (b"\r\n <sip:a@b>\r\n ; tag = 1", b"sip:a@b"),
+        ] {
+            assert_eq!(
+                name_addr(value).map(|a| a.uri),
+                Some(uri),
+                "{}",
+                value.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn two_readings_are_none() {
+        for value in [
+            &b"\"never closed <sip:a@b>"[..],
+            b"\"dangling\\\" <sip:a@b>",
+            b"<sip:a@b",
+            b"<sip:a@b>, <sip:c@d>",
+            b"sip:a@b, sip:c@d",
+            b"Bell, Alexander <sip:a@b>",
+            b"<sip:a@b> junk",
+            b"\"only a name\"",
+            b"",
+        ] {
+            assert!(name_addr(value).is_none(), "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn parts_of_a_sip_uri() {
+        let uri = read(b"SIP:+7701;npdi;rn=+1:pass@[2001:db8::1]:5070;lr?X=y").unwrap();
+        assert_eq!((uri.user, uri.user_params), (&b"+7701"[..], &b";npdi;rn=+1"[..]));
+        assert_eq!((uri.host, uri.port), (&b"[2001:db8::1]"[..], Some(5070)));
+        assert_eq!((uri.params, uri.headers), (&b";lr"[..], Some(&b"X=y"[..])));
+        assert!(read(b"sip:a@b@c").is_none());
+        assert!(read(b"sip:2001:db8::10").is_none());
+        assert!(read(b"sip:a@").is_none());
+        assert_eq!(read(b"urn:service:sos.fire").unwrap().user, b"service:sos.fire");
+    }
+
+    #[test]
+    fn escapes_decode_once() {
+        let mut space = [0; 64];
+        assert_eq!(unescape(b"%2B7%37", &mut space), Some(&b"+77"[..]));
+        assert_eq!(unescape(b"%252B", &mut space), Some(&b"%2B"[..]));
+        assert_eq!(unescape(b"%2", &mut space), None);
+        assert_eq!(unescape(b"%zz", &mut space), None);
+        assert_eq!(unescape(&[b'1'; 65], &mut space), None);
+    }
+
+    #[test]
+    fn commas_separate_only_outside() {
+        let values: Vec<_> = Commas::new(b" \"a,b\" <sip:1,2@x> , , tel:+3;x=\"4,5\"").collect();
+        assert_eq!(values, [&b"\"a,b\" <sip:1,2@x>"[..], b"tel:+3;x=\"4,5\""]);
+        assert_eq!(Commas::new(b"\"open, <sip:1@x>, <sip:2@x>").count(), 1);
+    }
+}

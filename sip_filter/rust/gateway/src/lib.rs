@@ -1,0 +1,343 @@
+//! Sockets and threads around the pure element. No Python here, and no call ever waits for it.
+//!
+//! [`Gateway`] binds, starts one worker per address and thread, and a housekeeper that remaps the list off the
+//! call path and starts dead workers anew.
+
+mod settings;
+mod socket;
+mod worker;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use palang_core::counter::Counter;
+use palang_core::decision::TrunkMode;
+use palang_core::element::Element;
+use palang_core::number::Number;
+use palang_core::plan::Plan;
+use palang_core::setup::Hop;
+use palang_maps::Reader;
+
+use settings::Settings;
+pub use settings::Wrong;
+use worker::{Counts, Desk, Shared};
+
+/// Calls on course that are remembered: 8 MiB, enough for 2,000 calls a second over their 240 s.
+const REMEMBERED: usize = 1 << 19;
+/// Next hops taken out of use that are still known, newest last.
+const MOST_RETIRED: usize = 16;
+/// How often the list's current generation is looked up.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// The gateway of one node.
+pub struct Gateway {
+    state: Mutex<State>,
+}
+
+struct State {
+    shared: Arc<Shared>,
+    settings: Settings,
+    locals: Vec<SocketAddr>,
+    retired: Vec<Hop>,
+    desks: Vec<Arc<Desk>>,
+    /// Counts of what no worker counts.
+    counts: Arc<Counts>,
+    housekeeper: Option<JoinHandle<()>>,
+}
+
+/// Why something was not done.
+#[derive(Debug)]
+pub enum Error {
+    Settings(Wrong),
+    Io(io::Error),
+    /// Not possible in this state: what and why.
+    State(&'static str),
+}
+
+impl Gateway {
+    /// Reads the settings and opens the list, if there is one. Binds nothing yet.
+    pub fn new(live: &Path, settings: &str) -> Result<Gateway, Error> {
+        let settings = Settings::parse(settings).map_err(Error::Settings)?;
+        let reader = Reader::open(live).map_err(Error::Io)?;
+        let element = Element::new(settings.setup(settings.listen.clone(), Vec::new()));
+        let shared = Arc::new(Shared::new(live.to_owned(), reader, element, REMEMBERED));
+        let locals = settings.listen.clone();
+        let (retired, desks) = (Vec::new(), Vec::new());
+        let counts = Arc::default();
+        Ok(Gateway {
+            state: Mutex::new(State {
+                shared,
+                settings,
+                locals,
+                retired,
+                desks,
+                counts,
+                housekeeper: None,
+            }),
+        })
+    }
+
+    /// Binds and starts the threads; returns the addresses bound, port 0 replaced.
+    pub fn start(&self) -> Result<Vec<SocketAddr>, Error> {
+        let mut state = self.lock();
+        if state.housekeeper.is_some() {
+            return Err(Error::State("the gateway runs already"));
+        }
+        if state.shared.stop.load(Ordering::Relaxed) {
+            return Err(Error::State("the gateway was stopped; make a new one"));
+        }
+        let sets = bind_all(&state.settings).map_err(Error::Io)?;
+        let locals = sets[0]
+            .iter()
+            .map(UdpSocket::local_addr)
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(Error::Io)?;
+        state.locals = locals.clone();
+        let element = Element::new(state.settings.setup(locals.clone(), state.retired.clone()));
+        state.shared.replace(element);
+        state.desks = sets
+            .into_iter()
+            .flat_map(|sockets| (0..locals.len()).map(move |local| (local, Arc::clone(&sockets))))
+            .enumerate()
+            .map(|(number, (local, sockets))| {
+                let name = format!("palang-sip-{number}");
+                Arc::new(Desk {
+                    name,
+                    local,
+                    sockets,
+                    counts: Counts::default(),
+                    number,
+                })
+            })
+            .collect();
+        let workers = state
+            .desks
+            .iter()
+            .map(|desk| start_worker(&state.shared, desk))
+            .collect::<io::Result<Vec<_>>>();
+        let workers = match workers {
+            Ok(workers) => workers,
+            Err(error) => {
+                state.shared.stop.store(true, Ordering::Relaxed);
+                return Err(Error::Io(error));
+            }
+        };
+        let (shared, desks, counts) = (
+            Arc::clone(&state.shared),
+            state.desks.clone(),
+            Arc::clone(&state.counts),
+        );
+        let keep = move || keep_house(&shared, &desks, workers, &counts);
+        let thread = std::thread::Builder::new()
+            .name("palang-house".into())
+            .spawn(keep)
+            .map_err(Error::Io)?;
+        state.housekeeper = Some(thread);
+        Ok(locals)
+    }
+
+    /// Takes new settings over between two messages. Bad ones change nothing.
+    pub fn configure(&self, settings: &str) -> Result<(), Error> {
+        let next = Settings::parse(settings).map_err(Error::Settings)?;
+        let mut state = self.lock();
+        let fixed = [
+            ("listen", next.listen != state.settings.listen),
+            ("workers", next.workers != state.settings.workers),
+        ];
+        if let Some((key, _)) = fixed.iter().find(|(_, changed)| *changed) {
+            return Err(Error::Settings(format!(
+                "{key}: can't change while the gateway runs; start it anew"
+            )));
+        }
+        let gone = state
+            .settings
+            .hops
+            .iter()
+            .filter(|hop| next.hops.iter().all(|kept| kept.address != hop.address));
+        let mut retired: Vec<Hop> = state.retired.iter().chain(gone).cloned().collect();
+        retired.retain(|hop| next.hops.iter().all(|used| used.address != hop.address));
+        let surplus = retired.len().saturating_sub(MOST_RETIRED);
+        retired.drain(..surplus);
+        state
+            .shared
+            .replace(Element::new(next.setup(state.locals.clone(), retired.clone())));
+        (state.settings, state.retired) = (next, retired);
+        Ok(())
+    }
+
+    /// All counters, over all threads, since the gateway was made.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        let state = self.lock();
+        let all = || {
+            state
+                .desks
+                .iter()
+                .map(|desk| &desk.counts)
+                .chain([&*state.counts])
+        };
+        let total = |counter: &Counter| all().map(|counts| counts.get(*counter)).sum();
+        Counter::ALL
+            .iter()
+            .map(|counter| (counter.name(), total(counter)))
+            .collect()
+    }
+
+    /// What a call from each number would get on a trunk: its final status, or 0 when it would go on.
+    ///
+    /// A real INVITE in the trunk's dial plan goes through the workers' own pipeline and list; it is not sent,
+    /// remembered or counted.
+    pub fn synthetic(&self, trunk: &str, numbers: &[String]) -> Result<Vec<u16>, Error> {
+        let shared = Arc::clone(&self.lock().shared);
+        let element = shared.element();
+        let trunks = &element.setup.trunks;
+        let Some(index) = trunks.iter().position(|known| &*known.name == trunk) else {
+            let names: Vec<_> = trunks.iter().map(|trunk| &*trunk.name).collect();
+            return Err(Error::Settings(format!(
+                "trunk {trunk:?} is not configured (known: {})",
+                names.join(", ")
+            )));
+        };
+        let plan = trunks[index].terms.plan;
+        let statuses = numbers.iter().map(|text| {
+            let digits = text.strip_prefix('+').unwrap_or(text);
+            let number =
+                Number::parse(digits.as_bytes()).map_err(|error| Error::Settings(error.to_string()))?;
+            Ok(worker::rehearse(
+                &shared,
+                index,
+                synthetic_invite(number, plan).as_bytes(),
+            ))
+        });
+        statuses.collect()
+    }
+
+    /// The name, mode and networks' trust of each trunk as it is configured now.
+    pub fn trunks(&self) -> Vec<(String, TrunkMode)> {
+        let element = self.lock().shared.element();
+        element
+            .setup
+            .trunks
+            .iter()
+            .map(|trunk| (trunk.name.to_string(), trunk.mode))
+            .collect()
+    }
+
+    /// Stops all threads; false when one did not end in time.
+    pub fn stop(&self, timeout: Duration) -> bool {
+        let mut state = self.lock();
+        state.shared.stop.store(true, Ordering::Relaxed);
+        let Some(housekeeper) = state.housekeeper.take() else {
+            return true;
+        };
+        let deadline = Instant::now() + timeout;
+        while !housekeeper.is_finished() {
+            if Instant::now() >= deadline {
+                state.housekeeper = Some(housekeeper);
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        housekeeper.join().is_ok()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.lock().shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Settings(wrong) => out.write_str(wrong),
+            Error::Io(error) => error.fmt(out),
+            Error::State(what) => out.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One set of sockets per worker, one socket per address in each.
+fn bind_all(settings: &Settings) -> io::Result<Vec<Arc<[UdpSocket]>>> {
+    let named = |address: SocketAddr, result: io::Result<UdpSocket>| {
+        result.map_err(|error| io::Error::new(error.kind(), format!("udp:{address}: {error}")))
+    };
+    let first = settings
+        .listen
+        .iter()
+        .map(|address| named(*address, socket::bind(*address)));
+    let first: Arc<[UdpSocket]> = first.collect::<io::Result<Vec<_>>>()?.into();
+    let bound = first
+        .iter()
+        .map(UdpSocket::local_addr)
+        .collect::<io::Result<Vec<_>>>()?;
+    let mut sets = vec![first];
+    for _ in 1..settings.workers {
+        let more = bound
+            .iter()
+            .map(|address| named(*address, socket::bind(*address)));
+        sets.push(more.collect::<io::Result<Vec<_>>>()?.into());
+    }
+    Ok(sets)
+}
+
+fn start_worker(shared: &Arc<Shared>, desk: &Arc<Desk>) -> io::Result<JoinHandle<()>> {
+    let (shared, desk) = (Arc::clone(shared), Arc::clone(desk));
+    std::thread::Builder::new()
+        .name(desk.name.clone())
+        .spawn(move || worker::run(&shared, &desk))
+}
+
+/// Off the call path: remaps the list when it changes, and starts workers anew whose thread ended.
+fn keep_house(shared: &Arc<Shared>, desks: &[Arc<Desk>], mut workers: Vec<JoinHandle<()>>, counts: &Counts) {
+    let mut looks: u32 = 0;
+    while !shared.stop.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK);
+        match shared.reader.refresh() {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // No list yet; counted per call.
+            Err(_) => counts.add(Counter::ListError, 1),
+        }
+        looks = looks.wrapping_add(1);
+        if looks % 50 != 0 {
+            continue;
+        }
+        for (worker, desk) in workers.iter_mut().zip(desks) {
+            if worker.is_finished() && !shared.stop.load(Ordering::Relaxed) {
+                if let Ok(fresh) = start_worker(shared, desk) {
+                    *worker = fresh;
+                    counts.add(Counter::WorkerRestart, 1);
+                }
+            }
+        }
+    }
+    for worker in workers {
+        // A worker that ended by a panic has been counted; there is nothing left to do for it.
+        let _ = worker.join();
+    }
+}
+
+/// An INVITE as that trunk would bring it: a national number in national form where the plan has one.
+fn synthetic_invite(number: Number, plan: Plan) -> String {
+    let digits = number.digits();
+    let user = match (plan, digits.as_str().strip_prefix("62")) {
+        (Plan::IdNational, Some(rest)) => format!("0{rest}"),
+        _ => format!("+{digits}"),
+    };
+    format!(
+        "INVITE sip:0@palang.invalid SIP/2.0\r\nVia: SIP/2.0/UDP 0.0.0.0;branch=z9hG4bKsynthetic\r\n\
+         From: <sip:{user}@palang.invalid>;tag=s\r\nTo: <sip:0@palang.invalid>\r\nCall-ID: synthetic\r\n\
+         CSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+}

@@ -1,0 +1,447 @@
+//! The gateway's settings, from JSON: every error names the key, the value and what is allowed.
+
+use std::net::SocketAddr;
+
+use palang_core::clause::trunk_key;
+use palang_core::course::Keys;
+use palang_core::decision::TrunkMode;
+use palang_core::identity::Terms;
+use palang_core::plan::{Plan, EDITIONS};
+use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
+use serde_json::{Map, Value};
+
+/// A message for a person: `trunks[0].plan: "x" is not a dial plan (…)`.
+pub type Wrong = String;
+
+/// What `Gateway` is told. Valid by construction.
+pub struct Settings {
+    pub listen: Vec<SocketAddr>,
+    /// Threads for each address listened on.
+    pub workers: usize,
+    keys: Keys,
+    protected: Vec<Box<[u8]>>,
+    trunks: Vec<TrunkRow>,
+    pub hops: Vec<Hop>,
+    record_route: bool,
+    label: Box<[u8]>,
+    bypass: bool,
+}
+
+#[derive(Clone)]
+struct TrunkRow {
+    name: String,
+    sources: Vec<Network>,
+    port: Option<u16>,
+    terms: Terms,
+    mode: TrunkMode,
+    response: Response,
+    messages: bool,
+}
+
+impl Settings {
+    pub fn parse(text: &str) -> Result<Settings, Wrong> {
+        let value = serde_json::from_str(text).map_err(|error| format!("settings are not JSON: {error}"))?;
+        let mut top = Table::of(value, "")?;
+        top.optional("node", |value, key| string(value, &key))?; // The agent's name for us; nothing here tells it.
+        let listen = top.list("listen", listen_address)?;
+        if listen.is_empty() {
+            return Err(
+                "listen: [] names no address; give at least one, such as \"udp:192.0.2.1:5060\"".into(),
+            );
+        }
+        let settings = Settings {
+            listen,
+            workers: top.whole("workers", 1..=64)?.unwrap_or(1) as usize,
+            keys: Keys::new(&top.required("key", key_bytes)?),
+            protected: top.list("protected", short_code)?,
+            trunks: top.list("trunks", |value, key| trunk(Table::of(value, key)?))?,
+            hops: top.list("next_hops", |value, key| hop(Table::of(value, key)?))?,
+            record_route: top.flag("record_route")?.unwrap_or(false),
+            label: top
+                .optional("label", label)?
+                .unwrap_or_else(|| b"[Spam?]"[..].into()),
+            bypass: top.flag("bypass")?.unwrap_or(false),
+        };
+        top.finish()?;
+        unique("trunks", settings.trunks.iter().map(|trunk| trunk.name.as_str()))?;
+        unique("next_hops", settings.hops.iter().map(|hop| &*hop.name))?;
+        Ok(settings)
+    }
+
+    /// The element's setup, once the sockets are bound. `retired` hops serve calls that are on course.
+    pub fn setup(&self, locals: Vec<SocketAddr>, retired: Vec<Hop>) -> Setup {
+        let trunks = self.trunks.iter().cloned().map(|row| Trunk {
+            key: trunk_key(&row.name),
+            name: row.name.into(),
+            sources: row.sources,
+            port: row.port,
+            terms: row.terms,
+            mode: row.mode,
+            response: row.response,
+            messages: row.messages,
+        });
+        Setup {
+            locals,
+            keys: self.keys,
+            trunks: trunks.collect(),
+            hops: self.hops.clone(),
+            retired,
+            protected: self.protected.clone(),
+            record_route: self.record_route,
+            label: self.label.clone(),
+            bypass: self.bypass,
+        }
+    }
+}
+
+fn trunk(mut row: Table) -> Result<TrunkRow, Wrong> {
+    let trunk = TrunkRow {
+        name: row.required("name", |value, key| {
+            let name = string(value, &key)?;
+            let fits = (1..=32).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            match fits {
+                true => Ok(name),
+                false => Err(format!(
+                    "{key}: {name:?} is not a trunk name (1 to 32 of a-z, 0-9, -)"
+                )),
+            }
+        })?,
+        sources: row.list("sources", network)?,
+        port: row.whole("port", 1..=65_535)?.map(|port| port as u16),
+        terms: Terms {
+            plan: row.required("plan", |value, key| {
+                let name = string(value, &key)?;
+                let known = EDITIONS.each_ref().map(|edition| edition.name).join(", ");
+                Plan::named(&name).ok_or(format!("{key}: {name:?} is not a dial plan (known: {known})"))
+            })?,
+            trusted: row.flag("trusted")?.unwrap_or(false),
+            rpid: row.flag("rpid")?.unwrap_or(false),
+        },
+        mode: row.choice("mode", &MODES)?.unwrap_or(TrunkMode::Enforce),
+        response: row.choice("response", &RESPONSES)?.unwrap_or(Response::Decline),
+        messages: row.flag("message")?.unwrap_or(true),
+    };
+    if trunk.sources.is_empty() {
+        return Err(format!(
+            "{}sources: [] names no network; nothing could come on this trunk",
+            row.prefix()
+        ));
+    }
+    row.finish()?;
+    Ok(trunk)
+}
+
+const MODES: [(&str, TrunkMode); 3] = [
+    ("enforce", TrunkMode::Enforce),
+    ("shadow", TrunkMode::Shadow),
+    ("off", TrunkMode::Off),
+];
+const RESPONSES: [(&str, Response); 2] = [("603", Response::Decline), ("403", Response::Forbidden)];
+
+fn hop(mut row: Table) -> Result<Hop, Wrong> {
+    let address = row.required("address", |value, key| {
+        let text = string(value, &key)?;
+        let address = text
+            .parse::<SocketAddr>()
+            .ok()
+            .filter(|a| a.port() > 0 && !a.ip().is_unspecified());
+        address.ok_or(format!(
+            "{key}: {text:?} is not an address and port, such as \"192.0.2.1:5060\""
+        ))
+    })?;
+    let hop = Hop {
+        name: row.required("name", |value, key| string(value, &key))?.into(),
+        address,
+        networks: row.list("networks", network)?,
+    };
+    row.finish()?;
+    Ok(hop)
+}
+
+fn listen_address(value: Value, key: String) -> Result<SocketAddr, Wrong> {
+    let text = string(value, &key)?;
+    let address = text
+        .strip_prefix("udp:")
+        .and_then(|rest| rest.parse::<SocketAddr>().ok());
+    match address {
+        Some(address) if address.ip().is_unspecified() => Err(format!(
+            "{key}: {text:?} is no address that a Via can name; give the one that peers send to"
+        )),
+        Some(address) => Ok(address),
+        None => Err(format!(
+            "{key}: {text:?} is not of the form \"udp:192.0.2.1:5060\""
+        )),
+    }
+}
+
+fn network(value: Value, key: String) -> Result<Network, Wrong> {
+    let text = string(value, &key)?;
+    Network::parse(&text).ok_or(format!(
+        "{key}: {text:?} is not a network, such as \"192.0.2.0/24\""
+    ))
+}
+
+fn short_code(value: Value, key: String) -> Result<Box<[u8]>, Wrong> {
+    let text = string(value, &key)?;
+    match (2..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok(text.into_bytes().into()),
+        false => Err(format!("{key}: {text:?} is not a short code (2 to 15 digits)")),
+    }
+}
+
+fn key_bytes(value: Value, key: String) -> Result<[u8; 32], Wrong> {
+    // The value is a secret: only its length is told.
+    let text = string(value, &key)?;
+    let wrong = || {
+        format!(
+            "{key}: {} characters, or not hex; it must be 64 hex digits",
+            text.len()
+        )
+    };
+    if text.len() != 64 || !text.is_ascii() {
+        return Err(wrong());
+    }
+    let mut bytes = [0; 32];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
+    }
+    Ok(bytes)
+}
+
+fn label(value: Value, key: String) -> Result<Box<[u8]>, Wrong> {
+    let text = string(value, &key)?;
+    let fits = (1..=32).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| matches!(b, b' '..=b'~') && !b"\"\\".contains(&b));
+    match fits {
+        true => Ok(text.into_bytes().into()),
+        false => Err(format!(
+            "{key}: {text:?} can't stand in a display name (1 to 32 of ASCII without \" and \\)"
+        )),
+    }
+}
+
+fn string(value: Value, key: &str) -> Result<String, Wrong> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(format!("{key}: {other} is not a string")),
+    }
+}
+
+fn unique<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Wrong> {
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(format!("{key}: the name {name:?} occurs twice"));
+        }
+    }
+    Ok(())
+}
+
+/// A JSON object whose keys are taken one by one; what is left at the end is unknown.
+struct Table {
+    rows: Map<String, Value>,
+    path: String,
+    known: Vec<&'static str>,
+}
+
+impl Table {
+    fn of(value: Value, path: impl Into<String>) -> Result<Table, Wrong> {
+        let path = path.into();
+        match value {
+            Value::Object(rows) => Ok(Table {
+                rows,
+                path,
+                known: Vec::new(),
+            }),
+            other => Err(format!(
+                "{}: {other} is not an object",
+                if path.is_empty() { "settings" } else { &path }
+            )),
+        }
+    }
+
+    fn prefix(&self) -> String {
+        if self.path.is_empty() {
+            String::new()
+        } else {
+            format!("{}.", self.path)
+        }
+    }
+
+    fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Value, String) -> Result<T, Wrong>,
+    ) -> Result<Option<T>, Wrong> {
+        self.known.push(key);
+        let path = format!("{}{key}", self.prefix());
+        match self.rows.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => read(value, path).map(Some),
+        }
+    }
+
+    fn required<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Value, String) -> Result<T, Wrong>,
+    ) -> Result<T, Wrong> {
+        let path = format!("{}{key}", self.prefix());
+        self.optional(key, read)?.ok_or(format!("{path}: missing"))
+    }
+
+    fn list<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(Value, String) -> Result<T, Wrong>,
+    ) -> Result<Vec<T>, Wrong> {
+        let items = self.optional(key, |value, path| match value {
+            Value::Array(items) => items
+                .into_iter()
+                .enumerate()
+                .map(|(i, item)| read(item, format!("{path}[{i}]")))
+                .collect(),
+            other => Err(format!("{path}: {other} is not a list")),
+        })?;
+        Ok(items.unwrap_or_default())
+    }
+
+    fn flag(&mut self, key: &'static str) -> Result<Option<bool>, Wrong> {
+        self.optional(key, |value, path| {
+            value
+                .as_bool()
+                .ok_or(format!("{path}: {value} is neither true nor false"))
+        })
+    }
+
+    fn whole(
+        &mut self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Wrong> {
+        self.optional(key, |value, path| {
+            value.as_u64().filter(|n| range.contains(n)).ok_or_else(|| {
+                format!(
+                    "{path}: {value} is not a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                )
+            })
+        })
+    }
+
+    fn choice<T: Copy>(&mut self, key: &'static str, rows: &[(&str, T)]) -> Result<Option<T>, Wrong> {
+        self.optional(key, |value, path| {
+            let chosen = rows
+                .iter()
+                .find(|(name, _)| value.as_str() == Some(name))
+                .map(|(_, choice)| *choice);
+            let names: Vec<_> = rows.iter().map(|(name, _)| *name).collect();
+            chosen.ok_or(format!("{path}: {value} is none of {}", names.join(", ")))
+        })
+    }
+
+    fn finish(self) -> Result<(), Wrong> {
+        match self.rows.iter().next() {
+            None => Ok(()),
+            Some((key, value)) => Err(format!(
+                "{}{key}: unknown key (value {value}); known: {}",
+                self.prefix(),
+                self.known.join(", ")
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"listen":["udp:127.0.0.1:0"],"workers":2,"node":"gw1",
+        "key":"0101010101010101010101010101010101010101010101010101010101010101","protected":["112"],
+        "trunks":[{"name":"a","sources":["127.0.0.2/32"],"port":null,"plan":"international","trusted":true,
+                   "mode":"shadow","response":"403","rpid":false,"message":true}],
+        "next_hops":[{"name":"s","address":"127.0.0.1:5080","networks":["127.0.0.1/32"]}],
+        "record_route":false,"label":"[!]","bypass":false}"#;
+
+    #[test]
+    fn a_whole_example_reads() {
+        let settings = Settings::parse(GOOD).unwrap();
+        let setup = settings.setup(vec![], vec![]);
+        assert_eq!(
+            (settings.workers, setup.trunks[0].mode, setup.trunks[0].response),
+            (2, TrunkMode::Shadow, Response::Forbidden)
+        );
+        assert_eq!(
+            (&*setup.label, setup.hops.len(), setup.protected.len()),
+            (&b"[!]"[..], 1, 1)
+        );
+    }
+
+    #[test]
+    fn errors_name_key_and_value() {
+        for (from, to, error) in [
+            (
+                "\"workers\":2",
+                "\"workers\":\"two\"",
+                "workers: \"two\" is not a whole number from 1 to 64",
+            ),
+            (
+                "\"node\"",
+                "\"nod\"",
+                "nod: unknown key (value \"gw1\"); known: node, listen, workers",
+            ),
+            (
+                "\"mode\":\"shadow\"",
+                "\"mode\":\"on\"",
+                "trunks[0].mode: \"on\" is none of enforce, shadow, off",
+            ),
+            ("\"rpid\"", "\"rpids\"", "trunks[0].rpids: unknown key"),
+            (
+                "127.0.0.2/32",
+                "127.0.0.2/33",
+                "trunks[0].sources[0]: \"127.0.0.2/33\" is not a network",
+            ),
+            (
+                "\"international\"",
+                "\"mars\"",
+                "trunks[0].plan: \"mars\" is not a dial plan (known: international, id-national)",
+            ),
+            (
+                "127.0.0.1:5080",
+                "127.0.0.1",
+                "next_hops[0].address: \"127.0.0.1\" is not an address and port",
+            ),
+            (
+                "udp:127.0.0.1:0",
+                "udp:0.0.0.0:0",
+                "listen[0]: \"udp:0.0.0.0:0\" is no address that a Via can name",
+            ),
+            ("\"0101", "\"01", "key: 62 characters"),
+            ("[!]", "\\\"", "label: \"\\\"\" can't stand"),
+            ("\"112\"", "112", "protected[0]: 112 is not a string"),
+            ("\"name\":\"s\",", "", "next_hops[0].name: missing"),
+            (
+                "\"name\":\"a\"",
+                "\"name\":\"A\"",
+                "trunks[0].name: \"A\" is not a trunk name",
+            ),
+        ] {
+            let wrong = Settings::parse(&GOOD.replace(from, to)).err().unwrap();
+            assert!(wrong.starts_with(error), "{wrong}");
+        }
+        assert!(Settings::parse("[")
+            .err()
+            .unwrap()
+            .starts_with("settings are not JSON"));
+        assert!(Settings::parse("[]")
+            .err()
+            .unwrap()
+            .starts_with("settings: [] is not an object"));
+    }
+}

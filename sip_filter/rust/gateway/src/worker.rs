@@ -1,0 +1,230 @@
+//! One worker: receive a batch, ask the element, send a batch. It never waits for anything but its socket.
+
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use palang_core::counter::{Counter, COUNTERS};
+use palang_core::course::Memory;
+use palang_core::decision::ListView;
+use palang_core::element::{Arrival, Effect, Element, Hit, Work};
+use palang_maps::{Effect as HitEffect, Hit as MappedHit, HitRing, Reader};
+
+use crate::socket::{Receiver, Sender};
+
+/// What all threads of a gateway share.
+pub struct Shared {
+    pub live: PathBuf,
+    pub reader: Reader,
+    pub memory: Memory,
+    pub stop: AtomicBool,
+    pub began: Instant,
+    element: RwLock<Arc<Element>>,
+    /// Counts replacements of `element`, so that workers need not lock to learn that there was none.
+    turns: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(live: PathBuf, reader: Reader, element: Element, slots: usize) -> Shared {
+        Shared {
+            live,
+            reader,
+            memory: Memory::new(slots),
+            stop: AtomicBool::new(false),
+            began: Instant::now(),
+            element: RwLock::new(Arc::new(element)),
+            turns: AtomicU64::new(0),
+        }
+    }
+
+    pub fn element(&self) -> Arc<Element> {
+        Arc::clone(&self.element.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn replace(&self, element: Element) {
+        *self.element.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(element);
+        self.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// Milliseconds of a clock that never goes back.
+    pub fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64 + 1
+    }
+}
+
+/// One thread's counters; only that thread writes them.
+pub struct Counts([AtomicU64; COUNTERS]);
+
+impl Default for Counts {
+    fn default() -> Counts {
+        Counts([const { AtomicU64::new(0) }; COUNTERS])
+    }
+}
+
+impl Counts {
+    pub fn add(&self, counter: Counter, count: u64) {
+        let cell = &self.0[counter as usize];
+        cell.store(
+            cell.load(Ordering::Relaxed).wrapping_add(count),
+            Ordering::Relaxed,
+        );
+    }
+
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// A place to work at: outlives the thread that works there, so that a new one can take over.
+pub struct Desk {
+    pub name: String,
+    /// Which of `sockets` this one receives on; replies may leave by any.
+    pub local: usize,
+    pub sockets: Arc<[UdpSocket]>,
+    pub counts: Counts,
+    pub number: usize,
+}
+
+/// Runs until the stop flag is up.
+pub fn run(shared: &Shared, desk: &Desk) {
+    let mut receiver = Receiver::new();
+    let mut sender = Sender::default();
+    let mut work = Work::default();
+    let mut hits = Hits {
+        shared,
+        number: desk.number,
+        ring: None,
+        tried: None,
+    };
+    let mut held = shared.reader.hold();
+    let mut turns = shared.turns.load(Ordering::Acquire);
+    let mut element = shared.element();
+    let socket = &desk.sockets[desk.local];
+    while !shared.stop.load(Ordering::Relaxed) {
+        let count = match receiver.receive(socket) {
+            Ok(count) => count,
+            Err(error) => {
+                match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
+                    // A switch that is down answers by ICMP; that is told here, and must not end the loop.
+                    ErrorKind::ConnectionRefused => desk.counts.add(Counter::ReceiveError, 1),
+                    _ => {
+                        desk.counts.add(Counter::ReceiveError, 1);
+                        std::thread::sleep(Duration::from_millis(10)); // No memory, no buffers: not a busy loop.
+                    }
+                }
+                continue;
+            }
+        };
+        shared.reader.catch_up(&mut held);
+        let latest = shared.turns.load(Ordering::Acquire);
+        if latest != turns {
+            (turns, element) = (latest, shared.element());
+        }
+        let list = (held.number() != 0).then(|| held.view());
+        let now = shared.now();
+        desk.counts.add(Counter::Received, count as u64);
+        for i in 0..count {
+            let Some((bytes, source)) = receiver.datagram(i) else {
+                continue;
+            };
+            let arrival = Arrival {
+                bytes,
+                source,
+                local: desk.local,
+                now,
+            };
+            let handled = catch_unwind(AssertUnwindSafe(|| {
+                element.receive(arrival, &shared.memory, list.as_ref(), &mut work)
+            }));
+            let Ok(effect) = handled else {
+                desk.counts.add(Counter::Panic, 1);
+                work = Work::default();
+                continue;
+            };
+            for counter in work.output.marks.as_slice() {
+                desk.counts.add(*counter, 1);
+            }
+            if let Effect::Send { to, local } = effect {
+                sender.add(&work.output.bytes, to, local);
+            }
+            for hit in work.output.hits.iter().flatten() {
+                if !hits.push(hit, &element) {
+                    desk.counts.add(Counter::HitLost, 1);
+                }
+            }
+        }
+        let sent = sender.flush(&desk.sockets);
+        desk.counts.add(Counter::Sent, sent.sent);
+        desk.counts.add(Counter::SendError, sent.failed);
+    }
+}
+
+/// The same pipeline for one datagram, on the side: nothing is sent, counted or remembered.
+pub fn rehearse(shared: &Shared, trunk: usize, bytes: &[u8]) -> u16 {
+    let element = shared.element();
+    let held = shared.reader.hold();
+    let list = (held.number() != 0).then(|| held.view());
+    rehearse_with(&element, list.as_ref(), trunk, bytes)
+}
+
+fn rehearse_with<L: ListView>(element: &Element, list: Option<&L>, trunk: usize, bytes: &[u8]) -> u16 {
+    let mut work = Work::default();
+    let source = ([0, 0, 0, 0], 5060).into();
+    let arrival = Arrival {
+        bytes,
+        source,
+        local: 0,
+        now: 1,
+    };
+    match element.receive_on(trunk, arrival, &Memory::new(1), list, &mut work) {
+        Effect::Send { .. } => status(&work.output.bytes),
+        Effect::Drop(_) => 0,
+    }
+}
+
+/// The status of a response; 0 for a request, which is what a forwarded one is.
+fn status(bytes: &[u8]) -> u16 {
+    bytes
+        .strip_prefix(b"SIP/2.0 ")
+        .and_then(|rest| std::str::from_utf8(rest.get(..3)?).ok()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// This worker's ring. It is made when first needed, and again, at most each second, while it can't be.
+struct Hits<'a> {
+    shared: &'a Shared,
+    number: usize,
+    ring: Option<HitRing>,
+    tried: Option<Instant>,
+}
+
+impl Hits<'_> {
+    fn push(&mut self, hit: &Hit, element: &Element) -> bool {
+        if self.ring.is_none() && self.tried.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+            self.tried = Some(Instant::now());
+            self.ring = HitRing::create(&self.shared.live, self.number).ok();
+        }
+        let Some(ring) = &mut self.ring else { return false };
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        ring.push(&MappedHit {
+            at_ms: at.as_millis() as u64,
+            subject: hit.matched.subject,
+            authority: hit.matched.authority,
+            action: hit.matched.action,
+            effect: match (hit.shadow, hit.matched.action) {
+                (true, _) => HitEffect::Shadow,
+                (false, palang_core::clause::Action::Label) => HitEffect::Label,
+                (false, _) => HitEffect::Reject,
+            },
+            kind: hit.kind,
+            trunk_key: element.setup.trunks[hit.trunk].key,
+            revision: hit.revision,
+            call_key: hit.call,
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! `sip_filter._core`: the typed face of the Rust core. Its manual is `sip_filter/_core.pyi`.
+
+use pyo3::prelude::*;
+
+mod list;
+mod sip;
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    list::register(module)?;
+    sip::register(module)
+}

@@ -1,0 +1,177 @@
+//! The gateway's Python face: `Gateway`, `read_message`, `read_number`. What it promises is in `sip_filter/_core.pyi`.
+//!
+//! Python starts, configures and counts; no call ever waits for it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use palang_core::counter::Counter;
+use palang_core::decision::{Identity, Kind};
+use palang_core::identity::{callers, Terms};
+use palang_core::message::{self, Method, Start, Unreadable};
+use palang_core::plan::{Plan, Reading, EDITIONS};
+use palang_gateway::{Error, Gateway as Threads};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Gateway>()?;
+    module.add_function(wrap_pyfunction!(read_message, module)?)?;
+    module.add_function(wrap_pyfunction!(read_number, module)?)?;
+    module.add_function(wrap_pyfunction!(counter_meanings, module)?)
+}
+
+#[pyclass(frozen, module = "sip_filter._core")]
+struct Gateway {
+    inner: Threads,
+}
+
+#[pymethods]
+impl Gateway {
+    #[new]
+    fn new(py: Python<'_>, live: PathBuf, settings: &str) -> PyResult<Gateway> {
+        py.detach(|| Threads::new(&live, settings))
+            .map(|inner| Gateway { inner })
+            .map_err(raise)
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let bound = py.detach(|| self.inner.start()).map_err(raise)?;
+        Ok(bound.iter().map(|address| format!("udp:{address}")).collect())
+    }
+
+    fn configure(&self, py: Python<'_>, settings: &str) -> PyResult<()> {
+        py.detach(|| self.inner.configure(settings)).map_err(raise)
+    }
+
+    fn counters(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
+        let counters = PyDict::new(py);
+        for (name, count) in py.detach(|| self.inner.counters()) {
+            counters.set_item(name, count)?;
+        }
+        Ok(counters.unbind())
+    }
+
+    fn synthetic(&self, py: Python<'_>, trunk: &str, numbers: Vec<String>) -> PyResult<Vec<(String, u16)>> {
+        let statuses = py
+            .detach(|| self.inner.synthetic(trunk, &numbers))
+            .map_err(raise)?;
+        Ok(numbers.into_iter().zip(statuses).collect())
+    }
+
+    #[pyo3(signature = (timeout = 2.0))]
+    fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+        let timeout = Duration::try_from_secs_f64(timeout)
+            .map_err(|_| PyValueError::new_err(format!("timeout {timeout} must be seconds, 0 or more")))?;
+        match py.detach(|| self.inner.stop(timeout)) {
+            true => Ok(()),
+            false => Err(PyRuntimeError::new_err(format!(
+                "threads still run after {timeout:?}"
+            ))),
+        }
+    }
+}
+
+/// How a message is read, step by step.
+#[pyfunction]
+#[pyo3(signature = (raw, plan, trusted, rpid = false))]
+fn read_message(py: Python<'_>, raw: &[u8], plan: &str, trusted: bool, rpid: bool) -> PyResult<Py<PyDict>> {
+    let terms = Terms {
+        plan: plan_named(plan)?,
+        trusted,
+        rpid,
+    };
+    let mut steps: Vec<String> = Vec::new();
+    let mut kind = None;
+    let mut fault = None;
+    let mut identities: Vec<Identity> = Vec::new();
+    let mut unreadable = 0;
+    let mut fields = Vec::new();
+    match message::read(raw, &mut fields) {
+        Err(why) => steps.push(
+            match why {
+                Unreadable::KeepAlive => "only line ends: a keep-alive",
+                Unreadable::NotSip => "no start line of SIP/2.0",
+                Unreadable::NoVia => "no readable Via: no answer is possible",
+            }
+            .to_owned(),
+        ),
+        Ok(message) => {
+            kind = match message.start {
+                Start::Request {
+                    method: Method::Message,
+                    ..
+                } => Some(Kind::Message),
+                Start::Request {
+                    method: Method::Invite,
+                    ..
+                } => Some(Kind::Call),
+                _ => None,
+            };
+            fault = message.fault;
+            if let (Some(kind), None) = (kind, fault) {
+                match callers(&message, kind, &terms, &mut steps) {
+                    Ok(found) => {
+                        identities.extend_from_slice(found.as_slice());
+                        unreadable = found.unreadable;
+                    }
+                    Err(wrong) => fault = Some(wrong),
+                }
+            }
+        }
+    }
+    let found: Vec<_> = identities
+        .iter()
+        .map(|identity| (identity.number.to_string(), identity.trusted))
+        .collect();
+    let dict = PyDict::new(py);
+    dict.set_item("kind", kind.map(Kind::word))?;
+    dict.set_item("fault", fault.map(message::Fault::status))?;
+    dict.set_item("identities", found)?;
+    dict.set_item("unreadable", unreadable)?;
+    dict.set_item("steps", steps)?;
+    Ok(dict.unbind())
+}
+
+/// How digits are read in a dial plan.
+#[pyfunction]
+fn read_number(py: Python<'_>, text: &str, plan: &str) -> PyResult<Py<PyDict>> {
+    let mut steps: Vec<String> = Vec::new();
+    let reading = plan_named(plan)?.read(text.as_bytes(), None, &mut steps);
+    let number = match reading {
+        Reading::Number(number) => Some(number.to_string()),
+        Reading::Name | Reading::Unreadable => None,
+    };
+    let dict = PyDict::new(py);
+    dict.set_item("number", number)?;
+    dict.set_item("steps", steps)?;
+    Ok(dict.unbind())
+}
+
+/// What each counter counts.
+#[pyfunction]
+fn counter_meanings(py: Python<'_>) -> PyResult<Py<PyDict>> {
+    let meanings = PyDict::new(py);
+    for counter in Counter::ALL {
+        meanings.set_item(counter.name(), counter.meaning())?;
+    }
+    Ok(meanings.unbind())
+}
+
+fn plan_named(name: &str) -> PyResult<Plan> {
+    let known = EDITIONS.each_ref().map(|edition| edition.name).join(", ");
+    Plan::named(name)
+        .ok_or_else(|| PyValueError::new_err(format!("plan {name:?} is not known (known: {known})")))
+}
+
+fn raise(error: Error) -> PyErr {
+    match error {
+        Error::Settings(wrong) => PyValueError::new_err(wrong),
+        Error::Io(error) => match error.raw_os_error() {
+            Some(code) => PyOSError::new_err((code, error.to_string())),
+            None => PyOSError::new_err(error.to_string()),
+        },
+        Error::State(what) => PyRuntimeError::new_err(what),
+    }
+}
