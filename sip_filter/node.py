@@ -1,0 +1,270 @@
+"""One node: the gateway at work at once from its files, and everything that keeps its list true and its word known.
+
+The order of the start is the promise: the list from disk, then packets, then Redis. Nothing that is away, wrong or slow
+among Redis, the agent and the disk stops the gateway's threads; a fault in a task that feeds them is
+logged and the task begins again.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import structlog
+
+from sip_filter import _core, settings
+from sip_filter.control import AskError, Control
+from sip_filter.keeper import Keeper
+from sip_filter.keys import Report
+from sip_filter.reporter import Reporter
+from sip_filter.store import connect, heed_cancel
+from sip_filter.subscriber import BLOCK_SECONDS, Subscriber
+
+PROOF_NUMBERS = 10_000
+"""Numbers in one question for proof."""
+
+_FLUSH_SECONDS = 1.0
+_log = structlog.get_logger("sip_filter.node")
+
+
+async def run(
+    node: settings.Node,
+    redis: settings.Redis,
+    gateway: settings.Gateway,
+    read: Callable[[], settings.Gateway] | None = None,
+    reach: Callable[[str], None] = lambda point: None,
+) -> None:
+    """Run a node until SIGTERM or SIGINT. On SIGHUP take over what `read` returns.
+
+    `reach` is told `node.before_apply` and `node.after_apply`: points at which a test may end the process.
+
+    Raises before anything runs: BlockingIOError when another node has the folders, OSError for files and addresses,
+    ValueError for settings.
+    """
+    running = Node(node, redis, gateway, reach=reach)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.stop)
+    if read is not None:
+        loop.add_signal_handler(signal.SIGHUP, running.read_again, read)
+    await running.run()
+
+
+class Node:
+    """A node's parts, put together. `run` it once."""
+
+    def __init__(
+        self,
+        node: settings.Node,
+        redis: settings.Redis,
+        gateway: settings.Gateway,
+        clock: Callable[[], float] = time.time,
+        reach: Callable[[str], None] = lambda point: None,
+    ) -> None:
+        self._node, self._settings, self._clock = node, gateway, clock
+        self._stopped, self.ready = asyncio.Event(), asyncio.Event()
+        self.addresses: list[str] = []
+        core_settings = gateway.to_core_json(node.name)
+        writer = _core.Writer(node.live, node.state)
+        self._origin = writer.origin
+        self._keeper = Keeper(writer, clock, reach)
+        self._gateway = _core.Gateway(str(node.live), core_settings)
+        self._name_trunks()
+        timeout = redis.timeout_ms / 1000
+        self._redis, self._tail = connect(redis.url, timeout), connect(redis.url, BLOCK_SECONDS + timeout)
+        self._subscriber = Subscriber(self._redis, self._tail, self._keeper, redis.name, clock=clock)
+        self._reporter = Reporter(
+            self._redis,
+            self._keeper,
+            redis.name,
+            node.name,
+            self.report,
+            lambda: self._trunks,
+            hits_kept=node.hits_kept,
+        )
+        self._control = Control(
+            node.control, {"proof": self._prove, "state": self._tell_state, "touching": self._tell_touching}
+        )
+
+    async def run(self) -> None:
+        """Start, serve until `stop`, end cleanly."""
+        try:
+            self.addresses = self._gateway.start()
+            self._node.control.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            await self._control.start()
+            self._say_ready()
+            async with asyncio.TaskGroup() as group:
+                work = (self._subscriber.follow, self._reporter.report, self._reporter.hits, self._tick)
+                tasks = [group.create_task(_for_ever(part)) for part in work]
+                self.ready.set()
+                await self._stopped.wait()
+                await _cancel(tasks)
+        finally:
+            await self._end()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def reload(self, gateway: settings.Gateway) -> None:
+        """Take other gateway settings over. ValueError or OSError leave those in force as they are."""
+        self._gateway.configure(gateway.to_core_json(self._node.name))
+        self._settings = gateway
+        self._name_trunks()
+        _log.info("node.reloaded", trunks=len(gateway.trunks), bypass=gateway.bypass)
+
+    def read_again(self, read: Callable[[], settings.Gateway]) -> None:
+        """Reload from `read`; what was in force stays when that fails."""
+        try:
+            self.reload(read())
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new settings, the old ones work
+            _log.error("node.reload_refused", error=str(error))
+
+    def report(self) -> Report:
+        """What this node says of itself."""
+        counters = {**self._gateway.counters(), **self._subscriber.counters, **self._reporter.counters}
+        return Report(
+            node=self._node.name,
+            epoch=self._keeper.revision.epoch,
+            n=self._keeper.revision.n,
+            digest=self._keeper.digest,
+            at_ms=int(self._clock() * 1000),
+            stale=bool(self._subscriber.stale),
+            why=self._subscriber.stale,
+            trunks=self._settings.modes,
+            bypass=self._settings.bypass,
+            version=_version(),
+            counters=counters,
+        )
+
+    # --- the clock's work
+
+    async def _tick(self) -> None:
+        """Once a second: a sign of life for the readers, ended clauses, a snapshot when one is due."""
+        snapshot_at = time.monotonic() + self._node.checkpoint_minutes * 60
+        while True:
+            heed_cancel()
+            await self._keeper.beat()
+            if ended := await self._keeper.expire():
+                _log.info("list.expired", clauses=ended)
+            due = time.monotonic() >= snapshot_at
+            if await self._keeper.checkpoint(0 if due else self._node.checkpoint_mib * 2**20) or due:
+                snapshot_at = time.monotonic() + self._node.checkpoint_minutes * 60
+            await asyncio.sleep(1.0)
+
+    # --- the control socket
+
+    async def _prove(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What calls from these numbers get, on every trunk that enforces, by the list as it stands."""
+        numbers = [*_texts(request, "numbers"), *_texts(request, "passes")]
+        if len(numbers) > PROOF_NUMBERS:
+            raise AskError("oversized", f"{len(numbers)} numbers; the most in one question are {PROOF_NUMBERS}")
+        modes = self._settings.modes
+
+        def synthesize() -> list[dict[str, str | int]]:
+            return [
+                {"trunk": trunk, "number": number, "status": status}
+                for trunk, mode in modes.items()
+                if mode == "enforce"
+                for number, status in self._gateway.synthetic(trunk, numbers)
+            ]
+
+        try:
+            revision, digest, answers = await self._keeper.at_rest(synthesize)
+        except ValueError:
+            raise AskError("malformed", "not every text in numbers and passes is a number such as +62…") from None
+        return {
+            "node": self._node.name,
+            "epoch": revision.epoch,
+            "n": revision.n,
+            "digest": digest,
+            "trunks": modes,
+            "answers": answers,
+        }
+
+    async def _tell_state(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {
+            **self.report().fields(),
+            "stale_since_ms": int(self._subscriber.stale_since * 1000),
+            "origin": self._origin,
+            "listen": self.addresses,
+            "next_hops": [hop.model_dump(mode="json") for hop in self._settings.next_hops],
+            "sizes": await self._keeper.sizes(),
+        }
+
+    async def _tell_touching(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        number = request.get("number")
+        if not isinstance(number, str):
+            raise AskError("malformed", "touching needs a number such as +62…")
+        try:
+            return {"lines": await self._keeper.touching(number)}
+        except ValueError as error:
+            raise AskError("malformed", str(error)) from None
+
+    # --- start and end
+
+    def _name_trunks(self) -> None:
+        self._trunks = {_core.trunk_key(trunk.name): trunk.name for trunk in self._settings.trunks}
+
+    def _say_ready(self) -> None:
+        empty = self._keeper.revision == (1, 0)
+        say = _log.critical if empty else _log.info
+        say(
+            "node.ready",
+            node=self._node.name,
+            listen=self.addresses,
+            revision=str(self._keeper.revision),
+            list="none: every call is forwarded until Redis has one" if empty else self._origin,
+        )
+        if not self._settings.trunks:
+            _log.warning("node.no_trunks", effect="packets of all peers are dropped")
+        if self._settings.bypass:
+            _log.critical("node.bypass", effect="every call is forwarded, none is judged")
+
+    async def _end(self) -> None:
+        await self._control.close()
+        try:
+            await asyncio.to_thread(self._gateway.stop)
+        except RuntimeError as error:
+            _log.error("node.threads_left", error=str(error))
+        await self._reporter.flush(_FLUSH_SECONDS)
+        await self._keeper.close()
+        await self._redis.aclose()
+        await self._tail.aclose()
+        _log.info("node.ended", node=self._node.name, revision=str(self._keeper.revision))
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` until cancelled; when it fails, say so and begin again after a second."""
+    while True:
+        heed_cancel()
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - a fault beside the packets must not stop the packets
+            name = getattr(work, "__qualname__", "?")
+            _log.critical("node.task_failed", task=name, error=type(error).__name__)
+        await asyncio.sleep(1.0)
+
+
+async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: a cancellation may be swallowed, see `store.heed_cancel`."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.05)
+
+
+def _texts(request: Mapping[str, Any], name: str) -> Sequence[str]:
+    found = request.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise AskError("malformed", f"{name} must be a list of texts")
+    return found
+
+
+def _version() -> str:
+    try:
+        return metadata.version("palang")
+    except metadata.PackageNotFoundError:
+        return "unknown"

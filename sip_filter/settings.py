@@ -1,0 +1,223 @@
+"""The settings of a node: who it is, how it reaches Redis, and what its gateway listens for, trusts and protects.
+
+Values are checked here, once; `Gateway.to_core_json` hands the Rust gateway what it needs. Messages name the value
+and the limit. A change of `[gateway]` can be loaded while running; `[node]` and `[redis]` need a restart.
+"""
+
+import ipaddress
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from config import Section
+
+_NAME = re.compile(r"[a-z0-9-]{1,32}")
+_SHORT_CODE = re.compile(r"[0-9]{2,15}")
+_SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path less its end, unix(7)
+KEY_BYTES = 32
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"name {text!r} must be 1 to 32 of a-z, 0-9 and -")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    """`host:port` with a literal address; IPv6 in brackets."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"address {text!r} must be <IP address>:<port 0 to 65535>")
+    if host.startswith("[") != (":" in host):
+        raise ValueError(f"address {text!r}: an IPv6 address stands in brackets")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        raise ValueError(f"address {text!r}: {host!r} is not an IP address; names are not looked up") from None
+    return text
+
+
+def _listen(text: str) -> str:
+    transport, colon, rest = text.partition(":")
+    if not colon or transport != "udp":
+        raise ValueError(f"listen {text!r} must begin with udp:, the one transport so far")
+    _endpoint(rest)
+    if ipaddress.ip_address(rest.rpartition(":")[0].strip("[]")).is_unspecified:
+        raise ValueError(f"listen {text!r} must name one address of this machine: it stands in our Via")
+    return text
+
+
+def _next_hop(text: str) -> str:
+    _endpoint(text)
+    if text.endswith(":0"):
+        raise ValueError(f"next hop {text!r}: port 0 is no destination; 1 to 65535 are")
+    return text
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"network {text!r} is not an IP network in CIDR form: {error}") from None
+
+
+def _short_code(text: str) -> str:
+    if not _SHORT_CODE.fullmatch(text):
+        raise ValueError(f"protected code {text!r} must be 2 to 15 digits")
+    return text
+
+
+def _label(text: str) -> str:
+    if not 1 <= len(text) <= 32 or not text.isascii() or not text.isprintable() or '"' in text or "\\" in text:
+        raise ValueError(f"label {text!r} must be 1 to 32 printable ASCII characters without quote or backslash")
+    return text
+
+
+def _socket_path(path: Path) -> Path:
+    size = len(str(path).encode())
+    if size > _SOCKET_PATH_BYTES:
+        raise ValueError(f"socket path {path} has {size} bytes; the system allows {_SOCKET_PATH_BYTES}")
+    return path
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Listen = Annotated[str, AfterValidator(_listen)]
+Network = Annotated[str, AfterValidator(_network)]
+SocketPath = Annotated[Path, AfterValidator(_socket_path)]
+
+
+def _host_name() -> str:
+    """This machine's name as a node's name: what does not fit becomes a hyphen."""
+    return re.sub(r"[^a-z0-9-]", "-", socket.gethostname().partition(".")[0].lower())[:32] or "node"
+
+
+class Node(Section):
+    """This gateway as one of the roster."""
+
+    name: Name = Field(
+        default_factory=_host_name, description="This node's name in the roster; the host's name if unset."
+    )
+    live: Path = Field(Path("/run/palang/list"), description="Folder of the mapped list; a tmpfs, mode 0750.")
+    state: Path = Field(Path("/var/lib/palang/list"), description="Folder of snapshots and log; a disk.")
+    control: SocketPath = Field(
+        Path("/run/palang/gateway.sock"),
+        description="Unix socket that answers proof and state to this node's own user.",
+    )
+    checkpoint_mib: int = Field(
+        8, ge=1, le=4096, description="A new snapshot is written when the log of revisions is larger than this, in MiB."
+    )
+    checkpoint_minutes: int = Field(
+        60, ge=1, le=1440, description="A new snapshot is written this often when there were any revisions."
+    )
+    hits_kept: int = Field(
+        100_000, ge=1_000, le=10_000_000, description="Hits kept in memory while Redis is away; the oldest are dropped."
+    )
+
+
+class Redis(Section):
+    """Where the list is published."""
+
+    url: str = Field("unix:///run/palang/redis.sock", description="Server: unix:///path, redis:// or rediss:// URL.")
+    name: Name = Field("main", description="Name of the list; its keys begin with {palang:NAME}.")
+    timeout_ms: int = Field(200, ge=20, le=5_000, description="Longest wait for an answer of Redis, in milliseconds.")
+    verify_seconds: int = Field(
+        60, ge=1, le=60, description="How often every entry in Redis is compared with the ledger, in seconds."
+    )
+    stream_length: int = Field(
+        10_000, ge=100, le=1_000_000, description="About how many revisions the change stream keeps."
+    )
+
+    @model_validator(mode="after")
+    def _check_url(self) -> "Redis":
+        if not self.url.startswith(("unix:///", "redis://", "rediss://")):
+            raise ValueError(f"redis.url {self.url!r} must begin with unix:///, redis:// or rediss://")
+        return self
+
+
+class Trunk(Section):
+    """An interconnect peer that calls arrive on."""
+
+    name: Name = Field(description="The trunk's name, as rules scope to it.")
+    sources: tuple[Network, ...] = Field(min_length=1, description="Networks that this peer sends from, in CIDR form.")
+    port: int | None = Field(
+        None, ge=1, le=65535, description="Source port that tells this peer from another; any if unset."
+    )
+    plan: Literal["international", "id-national"] = Field(
+        "international", description="Dial plan by which this peer writes numbers."
+    )
+    trusted: bool = Field(False, description="Whether its asserted identities may earn an allow (RFC 3325).")
+    mode: Literal["enforce", "shadow", "off"] = Field(
+        "enforce", description="enforce rejects, shadow only counts what it would do, off judges nothing."
+    )
+    response: Literal["603", "403"] = Field("603", description="Final response to a rejected request.")
+    rpid: bool = Field(False, description="Whether Remote-Party-ID is read as an identity too.")
+    message: bool = Field(True, description="Whether MESSAGE requests are judged too.")
+
+
+class NextHop(Section):
+    """A switch behind the gateway."""
+
+    name: Name = Field(description="The next hop's name.")
+    address: Annotated[str, AfterValidator(_next_hop)] = Field(description="Where requests go: IP address and port.")
+    networks: tuple[Network, ...] = Field(
+        min_length=1, description="Networks that this switch sends from, in CIDR form."
+    )
+
+
+class Gateway(Section):
+    """The SIP element between trunks and switch."""
+
+    listen: tuple[Listen, ...] = Field(
+        ("udp:127.0.0.1:5060",), min_length=1, description="Addresses to listen on; port 0 takes a free one."
+    )
+    workers: int = Field(1, ge=1, le=64, description="Threads that answer packets.")
+    key_file: Path = Field(
+        Path("/var/lib/palang/gateway.key"),
+        description="File with 64 hex digits, the same on all nodes: with it branches and tags are made.",
+    )
+    protected: tuple[Annotated[str, AfterValidator(_short_code)], ...] = Field(
+        ("110", "112", "113", "115", "118", "119"), description="Called numbers that always pass, emergency first."
+    )
+    record_route: bool = Field(False, description="Whether the gateway stays in the path of a dialog.")
+    label: Annotated[str, AfterValidator(_label)] = Field(
+        "[Spam?]", description="Put before the display name of a labelled caller."
+    )
+    bypass: bool = Field(
+        False, description="Forward everything, judge nothing: an emergency act, alarmed and reported."
+    )
+    trunks: tuple[Trunk, ...] = Field((), description="The peers; packets of others are dropped.")
+    next_hops: tuple[NextHop, ...] = Field((), description="The switches behind.")
+
+    @model_validator(mode="after")
+    def _check_peers(self) -> "Gateway":
+        for what, names in (("trunk", [t.name for t in self.trunks]), ("next hop", [h.name for h in self.next_hops])):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} {twice[0]!r} is there {names.count(twice[0])} times; a name is used once")
+        owners: dict[tuple[str, int | None], str] = {}
+        for trunk in self.trunks:
+            for network in trunk.sources:
+                other = owners.setdefault((network, trunk.port), trunk.name)
+                if other != trunk.name:
+                    raise ValueError(f"network {network} is of trunks {other!r} and {trunk.name!r}; one may have it")
+        return self
+
+    @property
+    def modes(self) -> dict[str, str]:
+        """Each trunk's mode; with the bypass on, none is judged."""
+        return {trunk.name: "off" if self.bypass else trunk.mode for trunk in self.trunks}
+
+    def to_core_json(self, node: str) -> str:
+        """The settings as `_core.Gateway` takes them, with the key read from its file. Raises ValueError, OSError."""
+        fields = self.model_dump(mode="json", exclude={"key_file"})
+        return json.dumps({**fields, "node": node, "key": self._key()})
+
+    def _key(self) -> str:
+        text = self.key_file.read_text().strip()
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{KEY_BYTES * 2}}}", text):
+            raise ValueError(f"{self.key_file} must hold {KEY_BYTES * 2} hex digits, it holds {len(text)} characters")
+        return text.lower()

@@ -1,0 +1,54 @@
+"""What every test may lean on: uvloop as the event loop, and a real Redis server of its own.
+
+No test is skipped for want of a server: without one it fails and says what to install.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+import pytest
+import uvloop
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from sip_filter.store import connect
+from tests.book import Book, equals, eventually
+from tests.redis_server import RedisServer
+
+
+class Equal(Protocol):
+    async def __call__(self, book: Book) -> None: ...
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    server = RedisServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    client = connect(redis_server.url, 5.0)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def equal(redis: Redis) -> Equal:
+    """`await equal(book)`: until Redis holds exactly what the book says."""
+
+    async def wait(book: Book) -> None:
+        async def settled() -> bool:
+            with suppress(RedisError):
+                return await equals(redis, book)
+            return False
+
+        await eventually(settled, "redis equals the book")
+
+    return wait
