@@ -1,0 +1,54 @@
+"""The ledger: orders, rules, the list, confirmations, receipts and the journal, true together or not at all.
+
+Begin with `Ledger` (ledger.py); what it returns stands in views.py, the rule of the highest serial in subjects.py, the
+journal's arithmetic in sync/journal.py. `LedgerUnavailable` means: acknowledge nothing, ask again later.
+"""
+
+from sync.ledger.audit import verify_file
+from sync.ledger.ledger import Ledger
+from sync.ledger.rules import RuleRefusedError
+from sync.ledger.store import LedgerError, LedgerUnavailable, NotFoundError, backup
+from sync.ledger.views import (
+    AwaitingProof,
+    ConfirmationView,
+    Deadline,
+    Head,
+    JournalView,
+    LedgerHit,
+    LedgerStatus,
+    OrderStory,
+    OrderView,
+    Outgoing,
+    RevisionRow,
+    Rule,
+    RuleView,
+    SubjectView,
+    Taken,
+    Verification,
+)
+
+__all__ = [
+    "AwaitingProof",
+    "ConfirmationView",
+    "Deadline",
+    "Head",
+    "JournalView",
+    "Ledger",
+    "LedgerError",
+    "LedgerHit",
+    "LedgerStatus",
+    "LedgerUnavailable",
+    "NotFoundError",
+    "OrderStory",
+    "OrderView",
+    "Outgoing",
+    "RevisionRow",
+    "Rule",
+    "RuleRefusedError",
+    "RuleView",
+    "SubjectView",
+    "Taken",
+    "Verification",
+    "backup",
+    "verify_file",
+]

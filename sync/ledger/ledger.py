@@ -1,0 +1,289 @@
+"""`Ledger`: every public method is one transaction, and what it returned from is durable.
+
+Give it aware UTC datetimes; it never reads a clock. Use it from the one thread that opened it. What its methods do
+stands in the files named after their nouns; this file is the way in.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from sync import schema
+from sync.gate import Gate
+from sync.intake import Reading
+from sync.jws import Keyring, Signer
+from sync.ledger import approvals, confirmations, hits, proofs, revisions, rules, serials, stories, subjects, taking
+from sync.ledger.store import LedgerUnavailable, Store
+from sync.ledger.transaction import House, Transaction, from_ms, read_head, to_ms
+from sync.ledger.views import (
+    Action,
+    AwaitingProof,
+    Head,
+    JournalView,
+    Kinds,
+    LedgerHit,
+    LedgerStatus,
+    Mode,
+    OrderStory,
+    OrderView,
+    Outgoing,
+    RevisionRow,
+    RuleView,
+    Taken,
+    Verification,
+)
+from sync.order_life import State
+from sync.settings import LedgerSettings
+
+__all__ = ["Ledger", "LedgerUnavailable"]
+
+
+class Ledger:
+    """The SQL database of orders, rules, confirmations, receipts and the journal. The truth.
+
+    All methods raise LedgerUnavailable when the disk fails: nothing of the call may then be acknowledged. Those that
+    are asked for something impossible raise LedgerError with one line, or IllegalEventError.
+    """
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        gate: Gate,
+        operator: str,
+        signer: Signer,
+        settings: LedgerSettings = LedgerSettings(),  # noqa: B008  (frozen)
+    ) -> Self:
+        """Open, make or migrate the ledger at `path`. Raises LedgerError for one that a newer Palang wrote."""
+        return cls(House(Store(path), gate, operator, signer, settings))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._house.store.close()
+
+    # --- what comes from the regulator
+
+    def take(self, readings: Sequence[Reading], now: datetime) -> list[Taken]:
+        """Put a batch of readings into the ledger, with one commit; acknowledge them when this has returned."""
+        with self._change(now) as tx:
+            return [taking.take(tx, reading) for reading in readings]
+
+    def last_serial(self) -> int:
+        """The highest serial that has come."""
+        with self._house.store.read() as connection:
+            return read_head(connection).last_serial
+
+    # --- what people at the operator do
+
+    def approve(self, order: str, actor: str, reason: str, now: datetime) -> OrderView:
+        """Apply what the gate held of an order."""
+        with self._change(now) as tx:
+            approvals.approve(tx, order, actor, reason)
+            return stories.order(tx.connection, order).order
+
+    def refuse(self, order: str, actor: str, reason: str, now: datetime) -> OrderView:
+        """Refuse what the gate held of an order; the regulator is told."""
+        with self._change(now) as tx:
+            approvals.refuse(tx, order, actor, reason)
+            return stories.order(tx.connection, order).order
+
+    def add_rule(
+        self,
+        subject: str,
+        action: Action,
+        mode: Mode,
+        kinds: Kinds,
+        trunks: Sequence[str],
+        expires_at: datetime | None,
+        reason: str,
+        actor: str,
+        now: datetime,
+    ) -> RuleView:
+        """Make a NOC rule; without `expires_at` it gets the default of the settings."""
+        with self._change(now) as tx:
+            return rules.add(tx, subject, action, mode, kinds, trunks, expires_at, reason, actor)
+
+    def change_rule(self, rule_id: str, mode: Mode, actor: str, reason: str, now: datetime) -> RuleView:
+        """Enforce, shadow or disable a NOC rule or a proposed one."""
+        with self._change(now) as tx:
+            return rules.change(tx, rule_id, mode, actor, reason)
+
+    def remove_rule(self, rule_id: str, actor: str, reason: str, now: datetime) -> RuleView:
+        """End a NOC rule."""
+        with self._change(now) as tx:
+            return rules.remove(tx, rule_id, actor, reason)
+
+    # --- the list
+
+    def head(self) -> Head:
+        """The list's newest revision."""
+        with self._house.store.read() as connection:
+            return revisions.head(connection)
+
+    def revisions(self, after_n: int, limit: int) -> list[RevisionRow]:
+        """Revisions of the current epoch after `after_n`, in order, without a hole."""
+        with self._house.store.read() as connection:
+            return revisions.revisions(connection, after_n, limit)
+
+    def entries(self, after: str, limit: int) -> list[str]:
+        """Entry lines in the order of their subjects' bytes, behind the subject `after` ("" for the first)."""
+        with self._house.store.read() as connection:
+            return revisions.entries(connection, after, limit)
+
+    def entries_touching(self, number: str) -> list[str]:
+        """The entry lines on a number and on each prefix of it, longest subject first."""
+        with self._house.store.read() as connection:
+            return revisions.entries_touching(connection, number)
+
+    def take_fence(self) -> int:
+        """The next fencing token: durable, greater than any before."""
+        with self._house.store.write() as connection:
+            row = connection.execute(
+                sa.update(schema.head).values(fence=schema.head.c.fence + 1).returning(schema.head.c.fence)
+            )
+            return int(row.scalar_one())
+
+    def begin_epoch(self, actor: str, now: datetime) -> None:
+        """Begin a new epoch, since history may have forked (a restore); the list stays as it is."""
+        with self._change(now) as tx:
+            revisions.begin_epoch(tx, actor)
+
+    def expire(self, now: datetime) -> int:
+        """End the rules and orders whose time has come; the answer is how many rules ended."""
+        with self._change(now) as tx:
+            touched = rules.end_due(tx)
+            revisions.publish(tx, touched)
+            return len(touched) + subjects.end_due(tx)
+
+    def next_expiry(self) -> datetime | None:
+        """When `expire` has something to do next."""
+        with self._house.store.read() as connection:
+            found = rules.next_end(connection)
+            return None if found is None else from_ms(found)
+
+    # --- proof
+
+    def awaiting_proof(self, limit: int = 1_000) -> list[AwaitingProof]:
+        """The orders that wait for a proof, the nearest deadline first."""
+        with self._house.store.read() as connection:
+            return proofs.awaiting(connection, limit)
+
+    def record_proof(
+        self, order: str, verdict: proofs.ProofVerdict, proof: dict[str, Any], coverage: dict[str, Any], now: datetime
+    ) -> State:
+        """Keep what the nodes proved and queue the confirmation; the answer is the order's state now."""
+        with self._change(now) as tx:
+            return proofs.record(tx, order, verdict, proof, coverage)
+
+    # --- the outbox
+
+    def due(self, now: datetime, limit: int) -> list[Outgoing]:
+        """What has to be sent to the regulator now, oldest first."""
+        now_ms = to_ms(now)
+        with self._house.store.read() as connection:
+            ask = serials.due(connection, self._house, now_ms)
+            found = confirmations.due(connection, now_ms, limit if ask is None else max(0, limit - 1))
+            return found if ask is None else [ask, *found]
+
+    def sent(self, messages: Sequence[str], now: datetime) -> None:
+        """Note that the broker has these; each is due again later, until its receipt comes."""
+        with self._change(now) as tx:
+            for message in messages:
+                if message.startswith(serials.ASK):
+                    serials.sent(tx, message)
+                else:
+                    confirmations.sent(tx, message)
+
+    def next_due(self) -> datetime | None:
+        """When `due` has something next."""
+        with self._house.store.read() as connection:
+            times = [
+                connection.execute(sa.select(sa.func.min(table.c.next_at))).scalar()
+                for table in (schema.confirmations, schema.gaps)
+            ]
+            known = [time for time in times if time is not None]
+            return from_ms(min(known)) if known else None
+
+    # --- hits
+
+    def count_hits(self, found: Sequence[LedgerHit], now: datetime, cursor: str | None = None) -> int:
+        """Count hits on their rules, once for each call, and keep the place in the stream that they came from."""
+        with self._change(now) as tx:
+            return hits.count(tx, found, cursor)
+
+    def hits_cursor(self) -> str | None:
+        """The place in the stream of hits up to which they are counted."""
+        with self._house.store.read() as connection:
+            return read_head(connection).hits_cursor
+
+    # --- what people ask
+
+    def orders(self, state: State | str | None = None, limit: int = 100, ticket: str | None = None) -> list[OrderView]:
+        """Orders, the newest serial first."""
+        with self._house.store.read() as connection:
+            return stories.orders(connection, None if state is None else State(state), ticket, limit)
+
+    def order(self, order_id: str) -> OrderStory:
+        """One order with its subjects, confirmations and journal."""
+        with self._house.store.read() as connection:
+            return stories.order(connection, order_id)
+
+    def rules(self, *, ended: bool = False, orders: bool = False, limit: int = 1_000) -> list[RuleView]:
+        """The NOC's rules and proposals, newest first; with `orders` also those that orders stand behind."""
+        with self._house.store.read() as connection:
+            return rules.listed(connection, ended=ended, orders=orders, limit=limit)
+
+    def rule(self, rule_id: str) -> RuleView:
+        """One rule, live or ended."""
+        with self._house.store.read() as connection:
+            return rules.get(connection, rule_id)
+
+    def rules_touching(self, number: str) -> list[RuleView]:
+        """The live rules on a number and on its prefixes, longest subject first."""
+        with self._house.store.read() as connection:
+            return rules.touching(connection, number)
+
+    def status(self, now: datetime) -> LedgerStatus:
+        """The ledger at a glance."""
+        with self._house.store.read() as connection:
+            return stories.status(connection, to_ms(now))
+
+    # --- the journal
+
+    def record(self, kind: str, actor: str, about: str | None, body: dict[str, Any], now: datetime) -> int:
+        """Put an act of a person (a drain, a reveal) into the journal before it takes effect."""
+        with self._change(now) as tx:
+            return tx.journal(kind, actor, about, body)
+
+    def journal(self, after: int = 0, limit: int = 100) -> list[JournalView]:
+        """Journal records behind the number `after`, in order."""
+        with self._house.store.read() as connection:
+            return stories.journal_after(connection, after, limit)
+
+    def checkpoint(self, now: datetime) -> str | None:
+        """Sign the chain as it stands; the answer is the newest signed checkpoint, to be kept elsewhere too."""
+        with self._change(now) as tx:
+            tx.checkpoint()
+        with self._house.store.read() as connection:
+            newest = sa.select(schema.checkpoints.c.jws).order_by(schema.checkpoints.c.seq.desc()).limit(1)
+            found: str | None = connection.execute(newest).scalar()
+            return found
+
+    def verify(self, *, regulator: Keyring | None = None, signers: Keyring | None = None) -> Verification:
+        """Walk the whole journal. With `regulator` the signature of each kept order is verified again;
+        `signers` are the keys that may have signed checkpoints, by default our present one."""
+        with self._house.store.read() as connection:
+            return stories.verify(connection, signers or self._house.signer.keyring(), regulator)
+
+    @contextmanager
+    def _change(self, now: datetime) -> Iterator[Transaction]:
+        with self._house.change(now) as tx:
+            yield tx

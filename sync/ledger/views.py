@@ -1,0 +1,241 @@
+"""What the ledger answers: frozen values, nothing of SQL in them. Times are aware UTC datetimes."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from sync.codes import Code
+from sync.order_life import State
+
+Authority = Literal["order", "noc"]
+Action = Literal["reject", "allow", "label"]
+Mode = Literal["enforce", "shadow", "disabled"]
+Kinds = Literal["call", "message", "both"]
+Origin = Literal["order", "advisory", "noc"]
+Happened = Literal["applied", "held", "refused", "duplicate", "receipt", "proposed", "expired"]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one reading. `gap` tells that serials before this one are missing and are asked for."""
+
+    what: Happened
+    order: str | None = None
+    code: Code | None = None
+    detail: str | None = None
+    rule: str | None = None
+    gap: bool = False
+
+
+@dataclass(frozen=True)
+class Head:
+    """The list's newest revision, its digest and how many subjects it has."""
+
+    epoch: int
+    n: int
+    digest: str
+    entries: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.n}"
+
+
+@dataclass(frozen=True)
+class RevisionRow:
+    """One published change: entry lines (an empty stack deletes) and the digest of the whole list after it."""
+
+    epoch: int
+    n: int
+    digest: str
+    at_ms: int
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RuleView:
+    """One rule. `since` and `until` are the revisions that first carried it and first lacked it."""
+
+    id: str
+    subject: str
+    authority: Authority
+    action: Action
+    mode: Mode
+    kinds: Kinds
+    trunks: tuple[str, ...]
+    expires_at: datetime | None
+    origin: Origin
+    order: str | None
+    ticket: str | None
+    reason: str
+    actor: str
+    created_at: datetime
+    since: str | None
+    ended_at: datetime | None
+    end_reason: str | None
+    until: str | None
+    hits: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def live(self) -> bool:
+        """Whether the rule still exists (a disabled one does)."""
+        return self.ended_at is None
+
+
+Rule = RuleView
+
+
+@dataclass(frozen=True)
+class OrderView:
+    """One order in a line. `held`, `active` and `refused` count its subjects; `code` says why it isn't in force."""
+
+    id: str
+    serial: int
+    kind: Literal["block", "unblock"]
+    state: State
+    ticket: str
+    category: str | None
+    office: str
+    subject: str
+    count: int
+    active: int
+    held: int
+    refused: int
+    code: Code | None
+    detail: str | None
+    issued_at: datetime
+    received_at: datetime
+    deadline: datetime
+    until: datetime | None
+    late: bool
+    revision: str | None
+    effective_at: datetime | None
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SubjectView:
+    """One subject of an order: active, held, refused, superseded or ended; the code says why."""
+
+    subject: str
+    state: Literal["active", "held", "refused", "superseded", "ended"]
+    code: Code | None
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class ConfirmationView:
+    """One confirmation of an order, and whether the regulator's receipt for it has come."""
+
+    id: str
+    status: str
+    code: Code | None
+    queued_at: datetime
+    attempts: int
+    sent_at: datetime | None
+    receipt_at: datetime | None
+
+
+@dataclass(frozen=True)
+class JournalView:
+    """One journal record, as it is shown."""
+
+    seq: int
+    at: datetime
+    kind: str
+    actor: str
+    body: dict[str, object]
+
+
+@dataclass(frozen=True)
+class OrderStory:
+    """All that the ledger knows of one order. `subjects` is cut at a thousand; `order.count` is the whole."""
+
+    order: OrderView
+    legal_basis: str
+    kid: str
+    message_sha256: str
+    subjects: tuple[SubjectView, ...]
+    confirmations: tuple[ConfirmationView, ...]
+    journal: tuple[JournalView, ...]
+
+
+@dataclass(frozen=True)
+class AwaitingProof:
+    """An order that has to be proved, or proved further. `partial_since`: since when it is in force only in part."""
+
+    order: str
+    kind: Literal["block", "unblock"]
+    state: State
+    subjects: tuple[str, ...]
+    epoch: int
+    n: int
+    received_at: datetime
+    deadline: datetime
+    held: int
+    partial_since: datetime | None
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A signed message that waits to be sent; `attempts` counts the sendings so far."""
+
+    id: str
+    body: bytes
+    attempts: int
+
+
+@dataclass(frozen=True)
+class LedgerHit:
+    """A hit as a node reported it, without who was called. `call` is the keyed hash that makes counting idempotent."""
+
+    subject: str
+    authority: Authority
+    action: Action
+    effect: Literal["reject", "label", "shadow"]
+    epoch: int
+    n: int
+    at_ms: int
+    call: str
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """An open order and when it is due."""
+
+    order: str
+    ticket: str
+    state: State
+    deadline: datetime
+
+
+@dataclass(frozen=True)
+class LedgerStatus:
+    """The ledger at a glance."""
+
+    orders: dict[str, int]
+    deadlines: tuple[Deadline, ...]
+    overdue: int
+    outbox: int
+    oldest_unsent: datetime | None
+    last_serial: int
+    gaps: tuple[tuple[int, int], ...]
+    feed_last_at: datetime | None
+    refused_messages: int
+    head: Head
+    journal: int
+    rules: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether the journal is whole. `first_bad` is the sequence number of the first record that is not."""
+
+    records: int
+    checkpoints: int
+    first_bad: int | None
+    problem: str | None
+
+    @property
+    def whole(self) -> bool:
+        """True when nothing is wrong."""
+        return self.first_bad is None and self.problem is None
