@@ -8,6 +8,8 @@ CARGO := cd sip_filter/rust && cargo
 RUST := $(shell find sip_filter/rust -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 CORE := sip_filter/_core.abi3.so
 
+TEST_PROGRAMS := redis-server=redis-server mosquitto=mosquitto sipp=sip-tester strace=strace
+
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -20,7 +22,7 @@ demo: setup ## The main job on real parts, in about a minute
 test: setup lint rust-test python-test ## Lint, types, contracts and all quick tests
 
 test-all: setup ## The long matrices and kill loops
-	@.ci/need sipp=sip-tester
+	@.ci/need $(TEST_PROGRAMS)
 	$(BIN)/python -P -m pytest -m slow --timeout 900
 
 lint: setup
@@ -34,7 +36,7 @@ rust-test:
 	$(CARGO) test --quiet --workspace --exclude palang-python
 
 python-test: setup
-	@.ci/need sipp=sip-tester
+	@.ci/need $(TEST_PROGRAMS)
 	$(BIN)/python -P -m pytest -m "not slow"
 
 fuzz: ## Fuzz the element for ten minutes (nightly Rust and cargo-fuzz)

@@ -1,6 +1,8 @@
 """The example file and the reference page, written from the rows themselves."""
 
 import json
+import types
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,5 +83,18 @@ def _toml(value: object) -> str:
 
 
 def _type(annotation: object) -> str:
-    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return f"`{name.replace('pathlib.', '').replace('typing.', '').replace('|', '&#124;')}`"
+    return f"`{_type_name(annotation).replace('|', '&#124;')}`"
+
+
+def _type_name(annotation: object) -> str:
+    """A type as a reader of a settings file thinks of it: no validators, no modules."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type_name(inner[0])
+    if origin is typing.Literal:
+        return " | ".join(json.dumps(value) for value in inner)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(_type_name(part) for part in inner if part is not types.NoneType)
+    if origin in (tuple, list):
+        return f"list of {_type_name(inner[0])}"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import config
 import pytest
-from config import ConfigError, Section, load
 from pydantic import Field, SecretStr
+
+import config
+from config import ConfigError, Section, load
 
 
 class Redis(Section):

@@ -1,0 +1,102 @@
+"""`palang explain` and `palang probe`: why a number is treated as it is, and what a real call gets."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent.cli.agent_api import Socket, ask
+from agent.cli.output import FAILED, UNUSABLE, Json, Number, fail, say, show, stdin_or, table
+from agent.settings import read
+from config import ConfigError
+
+Trunk = Annotated[str | None, typer.Option("--trunk", help="Read it by this trunk's dial plan.")]
+
+
+def explain(number: Number, trunk: Trunk = None, as_json: Json = False, socket: Socket = None) -> None:
+    """How a number is read, every rule that touches it, which wins and why, since when, on which nodes."""
+    body = {"text": stdin_or(number), "trunk": trunk}
+    show(ask(socket, lambda api: api.post("/v1/explain", body)), as_json, _page)
+
+
+def probe(
+    number: Number,
+    to: Annotated[str | None, typer.Option("--to", help="Number to call; else the settings' one.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=60, help="Longest wait.")] = 5.0,
+    config: Annotated[Path | None, typer.Option("--config", help="The settings file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Place one call as a real user agent would, and say what came back. Exit 1 when nothing did."""
+    try:
+        settings = read(config)
+    except ConfigError as error:
+        fail(str(error), UNUSABLE)
+    host, _, port = settings.gateway.listen[0].removeprefix("udp:").rpartition(":")
+    question = {
+        "number": stdin_or(number),
+        "to": to or settings.probe.to,
+        "host": host,
+        "port": int(port),
+        "bind": settings.probe.bind,
+        "seconds": seconds,
+    }
+    answer = _ask_probe(question, seconds)
+    show(answer, as_json, lambda a: say(f"{a['status'] or '—'} {a['reason']}  {a['ms']} ms"))
+    if not answer["status"]:
+        raise typer.Exit(FAILED)
+
+
+def _ask_probe(question: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Run the probe in a process of its own; numbers go over stdin, out of the process list."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "agent.probe"],
+            input=json.dumps(question),
+            capture_output=True,
+            text=True,
+            timeout=seconds + 20,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        fail("the probe did not end", UNUSABLE)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        missing = "pip install 'palang[probe]'; " if "pyVoIP" in last[0] else ""
+        fail(f"the probe failed: {missing}{last[0]}", UNUSABLE)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _page(found: dict[str, Any]) -> None:
+    say(f"{found['number'] or 'no number'}: {found['verdict'].upper()}, {found['why']}")
+    say("")
+    say(f"read by the plan {found['plan']}:")
+    for step in found["steps"]:
+        say(f"  {step}")
+    if found["rules"]:
+        say("")
+        table(
+            ("", "rule", "subject", "says", "mode", "origin", "order", "ticket", "since"),
+            (
+                (
+                    *("wins" if r["wins"] else "", r["id"], r["subject"], r["action"], r["mode"]),
+                    *(r["origin"], r["order"], r["ticket"], r["since"]),
+                )
+                for r in found["rules"]
+            ),
+            "",
+        )
+    if found.get("nodes"):
+        say("")
+        table(
+            ("node", "revision", "would answer"),
+            ((n["node"], n.get("revision"), n.get("error") or _answers(n["answers"])) for n in found["nodes"]),
+            "",
+        )
+
+
+def _answers(answers: dict[str, int]) -> str:
+    return ", ".join(f"{trunk}: {status or 'forward'}" for trunk, status in answers.items()) or "no trunk enforces"

@@ -1,0 +1,112 @@
+"""The commands that run something: demo, up, agent, gateway; and check-config, which only looks."""
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent import logs
+from agent.children import ChildError, stop_signals
+from agent.cli.output import FAILED, UNUSABLE, Json, fail, say, show
+from agent.settings import read
+from config import ConfigError
+from sync.ledger import LedgerError
+
+Config = Annotated[Path | None, typer.Option("--config", help="The settings file; else $PALANG_CONFIG.")]
+
+
+def demo(as_json: Json = False) -> None:
+    """Show the main job on real parts, in about a minute. Exit 0 only if every step held."""
+    from agent.client import ApiError, Unreachable
+    from agent.demo.run import demo as play
+    from agent.demo.steps import Broken, Step
+
+    def tell(step: Step) -> None:
+        figures = "  ".join(f"{name}={value}" for name, value in step.figures.items())
+        print(f"{step.number}  {step.title:<100} {step.seconds:6.2f} s  {figures}".rstrip(), flush=True)  # noqa: T201
+
+    try:
+        records = asyncio.run(play(lambda step: None if as_json else tell(step)))
+    except (Broken, ChildError, ApiError, Unreachable) as error:
+        fail(f"demo: {error}", FAILED)
+    if as_json:
+        show(records, True, lambda _: None)
+    else:
+        say("every step held")
+
+
+def up(
+    folder: Annotated[Path, typer.Option("--dir", help="Where the set keeps its state.")] = Path(".palang"),
+    regulator: Annotated[bool, typer.Option(help="Start the regulator's stand-in too.")] = True,
+    switch: Annotated[str, typer.Option("--switch", help="The switch behind; else one that answers is started.")] = "",
+    listen: Annotated[int, typer.Option("--port", help="UDP port of the gateway on 127.0.0.1.")] = 5060,
+) -> None:
+    """Start the whole set on loopback and stay until Ctrl-C."""
+    try:
+        asyncio.run(_up(folder.absolute(), regulator, switch, listen))
+    except (ChildError, ConfigError) as error:
+        fail(str(error), UNUSABLE)
+
+
+def agent(config: Config = None) -> None:
+    """Run the agent until SIGTERM."""
+    from agent import daemon
+
+    logs.configure()
+    try:
+        daemon.run(read(config))
+    except (ConfigError, LedgerError, OSError) as error:
+        fail(str(error), UNUSABLE)
+
+
+def gateway(config: Config = None) -> None:
+    """Run one node: the SIP gateway and its list, until SIGTERM."""
+    from agent.gateway import main
+
+    sys.exit(main(["--config", str(config)] if config else []))
+
+
+def check_config(file: Path, as_json: Json = False) -> None:
+    """Check a settings file. Exit 2 and one line when it can't be used."""
+    try:
+        settings = read(file)
+    except ConfigError as error:
+        fail(str(error), UNUSABLE)
+    trunks, nodes = [t.name for t in settings.gateway.trunks], [n.name for n in settings.proof.roster]
+    record = {"file": str(file), "usable": True, "trunks": trunks, "nodes": nodes}
+    show(record, as_json, lambda _: say(f"{file}: usable; {len(trunks)} trunks, {len(nodes)} nodes on the roster"))
+
+
+async def _up(folder: Path, regulator: bool, switch: str, port: int) -> None:
+    from agent.demo.phones import Switch
+    from agent.stage import Stage
+
+    answering = None
+    if switch:
+        host, _, text = switch.rpartition(":")
+        if not (host and text.isdecimal()):
+            raise ConfigError(f"--switch {switch!r} is not HOST:PORT")
+        behind = (host, int(text))
+    else:
+        answering = Switch()
+        await answering.listen(("127.0.0.1", 0))
+        behind = answering.address
+    stop = asyncio.Event()
+    stop_signals(stop.set)
+    async with Stage(folder, behind, with_regulator=regulator, gateway=("127.0.0.1", port)) as stage:
+        here, there = (f"{host}:{port}" for host, port in (stage.gateway, behind))
+        say(f"up: the gateway at udp:{here} takes calls from {stage.caller}; the switch behind it is {there}")
+        say(f"settings {stage.settings}; try `palang status`, `palang regulator ticket open - --category vishing`")
+        say("Ctrl-C ends it")
+        watch = asyncio.create_task(stage.watch())
+        wait = asyncio.create_task(stop.wait())
+        await asyncio.wait({watch, wait}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (watch, wait):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    if answering:
+        answering.close()

@@ -1,0 +1,69 @@
+"""Asking a local Palang process over its unix socket: the agent and the stand-in speak the same HTTP and JSON."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+Record = dict[str, Any]
+
+
+class ApiError(Exception):
+    """The other side refused: `code` is stable, the text says why, naming value and limit."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Unreachable(Exception):
+    """Nobody answers at the socket. Its text names the socket."""
+
+
+class Api:
+    """Requests to one local process. Every method raises ApiError or Unreachable."""
+
+    def __init__(self, socket: Path, headers: Mapping[str, str] | None = None, seconds: float = 30.0) -> None:
+        self._socket = socket
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket)),
+            base_url="http://local",
+            timeout=seconds,
+            headers=dict(headers or {}),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str, **query: str | int | None) -> Any:
+        """Ask for a record or a list of records."""
+        return await self._send("GET", path, params={k: v for k, v in query.items() if v is not None})
+
+    async def post(self, path: str, body: Record | None = None) -> Any:
+        """Ask for an act; returns what came of it."""
+        return await self._send("POST", path, json=body or {})
+
+    async def delete(self, path: str, body: Record | None = None) -> Any:
+        """Ask for something to be removed."""
+        return await self._send("DELETE", path, json=body or {})
+
+    async def _send(self, method: str, path: str, **parts: Any) -> Any:
+        try:
+            response = await self._http.request(method, path, **parts)
+        except httpx.TransportError as error:
+            raise Unreachable(f"nobody answers at {self._socket}: {error or type(error).__name__}") from None
+        if response.is_success:
+            return response.json()
+        try:
+            told = response.json()["error"]
+            raise ApiError(response.status_code, str(told["code"]), str(told["message"]))
+        except (ValueError, KeyError, TypeError):
+            raise ApiError(response.status_code, "unexpected", f"{method} {path}: {response.text[:200]}") from None

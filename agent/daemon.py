@@ -1,0 +1,97 @@
+"""The daemon: one task group on uvloop that runs the agent's parts and ends cleanly on SIGTERM."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from agent import api
+from agent.children import stop_signals
+from agent.hits import Hits
+from agent.ledger_thread import LedgerThread
+from agent.local_http import AddressInUse, LocalServer, listen
+from agent.settings import Settings
+from agent.wiring import assemble, lock_path
+from config import ConfigError
+from sync.ledger import Ledger, LedgerUnavailable
+
+_log = structlog.get_logger("palang.agent")
+
+_LONGEST_SLEEP = 1.0
+
+
+def run(settings: Settings) -> None:
+    """Run the agent until SIGTERM or Ctrl-C. Raises ConfigError when it can't start."""
+    with _only_one(lock_path(settings)):
+        uvloop.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    parts = assemble(settings)
+    stop = asyncio.Event()
+    stop_signals(stop.set)
+    try:
+        listener = listen(settings.agent.socket)
+    except AddressInUse as error:
+        raise ConfigError(str(error)) from None
+    server = LocalServer(api.app(parts))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(work)
+                for work in (
+                    parts.link.run(),
+                    parts.feed.run(),
+                    parts.publisher.run(),
+                    parts.prover.run(),
+                    parts.outbox.run(),
+                    Hits(parts.ledger, parts.redis, settings.redis.name).run(),
+                    _end_rules(parts.ledger),
+                )
+            ]
+            served = tasks.create_task(server.serve(sockets=[listener]))
+            _log.info("agent.started", operator=settings.contract.operator)
+            await stop.wait()
+            server.should_exit = True
+            await served
+            for task in running:
+                task.cancel()
+    finally:
+        settings.agent.socket.unlink(missing_ok=True)
+        await parts.redis.aclose()
+        parts.ledger.close()
+        _log.info("agent.stopped")
+
+
+async def _end_rules(ledger: LedgerThread) -> None:
+    """End rules whose time has come; nodes do the same by themselves, this tells the ledger and Redis."""
+    while True:
+        try:
+            due = await ledger.read(Ledger.next_expiry)
+            if due is not None and due <= datetime.now(UTC):
+                await ledger.change(Ledger.expire, datetime.now(UTC))
+        except LedgerUnavailable as error:
+            _log.error("ledger.unavailable", error=str(error))
+        await asyncio.sleep(_LONGEST_SLEEP)
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold the lock of one ledger. The kernel lets it go whichever way the process ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ConfigError(f"{path}: another agent has this ledger") from None
+    try:
+        yield
+    finally:
+        os.close(handle)

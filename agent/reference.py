@@ -1,0 +1,45 @@
+"""Writes every generated page: settings, example file, counters, contract, codes, order life. `make docs` runs it."""
+
+from pathlib import Path
+
+import config
+from agent.settings import Settings
+from sip_filter._core import counter_meanings
+from sync import contract_docs
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def documents() -> dict[str, str]:
+    """Each generated file, by its path in the repository."""
+    return {
+        "config/palang.example.toml": config.example(Settings),
+        "docs/settings.md": config.page(Settings),
+        "docs/counters.md": _counters(),
+        **{f"docs/{name}": text for name, text in contract_docs.documents().items()},
+    }
+
+
+def write(root: Path = ROOT) -> list[str]:
+    """Write them; which of them changed."""
+    changed = []
+    for name, text in documents().items():
+        path = root / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(name)
+    return changed
+
+
+def _counters() -> str:
+    rows = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in counter_meanings().items())
+    return (
+        "# Counters of a gateway\n\nEach grows from the gateway's start. Written from the Rust core (`make docs`).\n\n"
+        f"| counter | what it counts |\n|---|---|\n{rows}"
+    )
+
+
+if __name__ == "__main__":
+    for changed in write():
+        print(f"wrote {changed}")  # noqa: T201

@@ -1,0 +1,64 @@
+"""What people may see of orders and rules: records for API and command line, with numbers masked."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sip_filter.number import Number, parse_subject
+from sync.ledger import OrderStory, OrderView, RuleView
+
+
+def mask(subject: str) -> str:
+    """A subject as a person may see it: a number masked, a prefix whole."""
+    parsed = parse_subject(subject)
+    return parsed.masked() if isinstance(parsed, Number) else str(parsed)
+
+
+def order_record(order: OrderView) -> dict[str, Any]:
+    """One order in a line."""
+    shown = _plain(asdict(order))
+    shown["subject"] = _masked_or_text(order.subject)
+    shown["detail"] = None  # it may quote a number; the code says the same
+    return shown
+
+
+def story_record(story: OrderStory) -> dict[str, Any]:
+    """One order with its subjects, confirmations and journal records; bodies stay in the ledger."""
+    return {
+        **order_record(story.order),
+        "legal_basis": story.legal_basis,
+        "key": story.kid,
+        "message_sha256": story.message_sha256,
+        "subjects": [
+            {"subject": _masked_or_text(s.subject), "state": s.state, "code": s.code} for s in story.subjects[:100]
+        ],
+        "confirmations": [_plain(asdict(confirmation)) for confirmation in story.confirmations],
+        "journal": [
+            {"seq": record.seq, "at": _text(record.at), "kind": record.kind, "actor": record.actor}
+            for record in story.journal
+        ],
+    }
+
+
+def rule_record(rule: RuleView) -> dict[str, Any]:
+    """One rule."""
+    shown = _plain(asdict(rule))
+    shown["subject"] = mask(rule.subject)
+    shown["live"] = rule.live
+    return shown
+
+
+def _masked_or_text(subject: str) -> str:
+    """An order may name what is no number at all; such text is not shown."""
+    try:
+        return mask(subject)
+    except ValueError:
+        return "•••"
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: _text(value) for name, value in fields.items()}
+
+
+def _text(value: Any) -> Any:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value

@@ -1,0 +1,148 @@
+"""A conversation under way: orders going out, calls coming in, and what must be true whatever was killed meanwhile.
+
+The law, checked after each fault: every order that the stand-in sent has exactly one final state and at least one
+receipt; ledger, Redis and node hold the same list; sentinels were decided as the ledger's history says throughout; and
+the journal verifies.
+"""
+
+import asyncio
+import itertools
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.client import ApiError, Unreachable
+from agent.demo.phones import Caller
+from agent.stage import Stage
+from sip_filter.keys import Keys
+from sip_filter.store import connect
+
+PALANG = Path(sys.executable).parent / "palang"
+ALWAYS_BLOCKED = "+6281100000001"
+NEVER_BLOCKED = "+6281100000002"
+FINAL = {"closed", "refused", "expired"}
+
+
+@dataclass
+class Conversation:
+    """One stage, its caller, and the orders that were sent."""
+
+    stage: Stage
+    caller: Caller
+    numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(6281200000000))
+    orders: dict[str, tuple[str, str]] = field(default_factory=dict)  # id -> kind, subject
+    blocked: list[str] = field(default_factory=list)
+    decided: list[tuple[str, int]] = field(default_factory=list)  # every sentinel call: number, status
+
+    async def block(self, number: str | None = None) -> str:
+        """Order a block; the order's id."""
+        number = number or f"+{next(self.numbers)}"
+        order = await self._post({"kind": "block", "subjects": [number]})
+        self.orders[order["id"]] = ("block", number)
+        self.blocked.append(number)
+        return str(order["id"])
+
+    async def unblock(self, number: str | None = None) -> str:
+        """Lift a block, else the oldest that this conversation still has; the order's id."""
+        number = number or self.blocked[0]
+        self.blocked.remove(number)
+        order = await self._post({"kind": "unblock", "subjects": [number]})
+        self.orders[order["id"]] = ("unblock", number)
+        return str(order["id"])
+
+    async def talk(self, seconds: float) -> None:
+        """Order blocks and unblocks for some time, as fast as the stand-in takes them."""
+        until = time.monotonic() + seconds
+        for turn in itertools.count():
+            await (self.unblock() if turn % 4 == 3 and len(self.blocked) > 2 else self.block())
+            if time.monotonic() > until:
+                return
+            await asyncio.sleep(0.01)
+
+    async def watch_sentinels(self) -> None:
+        """Call as the sentinels until cancelled, and remember every decision."""
+        while True:
+            for number in (ALWAYS_BLOCKED, NEVER_BLOCKED):
+                call = await self.caller.call(number, seconds=0.4)
+                self.decided.append((number, call.status))
+            await asyncio.sleep(0.02)
+
+    async def ended(self, seconds: float = 60.0) -> None:
+        """Wait until every order has its end."""
+        await eventually(self._all_final, "every order in its final state with a receipt", seconds)
+
+    async def settle(self, seconds: float = 60.0) -> None:
+        """Wait until every order has its end, then check the law."""
+        await self.ended(seconds)
+        await eventually(self.stage.healthy, "the agent healthy", seconds)
+        await eventually(self._one_list, "ledger, Redis and node hold one list", seconds)
+        self._sentinels_held()
+        await self._journal_verifies()
+        await self._calls_follow_the_ledger()
+
+    async def _all_final(self) -> bool:
+        try:
+            async with self.stage.agent() as agent:
+                known: list[dict[str, Any]] = await agent.get("/v1/orders", limit=1000)
+            async with self.stage.regulator() as regulator:
+                confirmations: list[dict[str, Any]] = await regulator.get("/confirmations", limit=10_000)
+        except (ApiError, Unreachable):
+            return False
+        states = {order["id"]: order["state"] for order in known}
+        assert len(states) == len(known), "an order is in the ledger twice"
+        receipted = {c["order"] for c in confirmations if c["receipts"]}
+        return all(states.get(order) in FINAL and order in receipted for order in self.orders)
+
+    async def _one_list(self) -> bool:
+        async with self.stage.agent() as agent:
+            status = await agent.get("/v1/status")
+        redis = connect(f"unix://{self.stage.folder}/redis/redis.sock", 2.0)
+        try:
+            head = await redis.hgetall(Keys.of("main").head)
+        finally:
+            await redis.aclose()
+        ledger, node = status["ledger"], status["nodes"][0]
+        there = (f"{head.get('epoch')}.{head.get('n')}", head.get("digest"))
+        return (ledger["revision"], ledger["digest"]) == there == (node.get("revision"), node.get("digest"))
+
+    def _sentinels_held(self) -> None:
+        wrong = {(number, status) for number, status in self.decided if status not in _ALLOWED[number]}
+        assert not wrong, f"sentinels decided wrongly: {wrong} of {len(self.decided)} calls"
+        assert {status for number, status in self.decided if number == ALWAYS_BLOCKED} >= {603}
+
+    async def _journal_verifies(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(str(PALANG), "audit", "verify", "--config", str(self.stage.settings), "--json"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0, said
+        assert json.loads(said)["whole"]
+
+    async def _calls_follow_the_ledger(self) -> None:
+        lifted = [n for kind, n in self.orders.values() if kind == "unblock" and n not in self.blocked]
+        for number in self.blocked[-5:]:
+            assert (await self.caller.call(number)).status == 603, number
+        for number in lifted[-5:]:
+            assert (await self.caller.call(number)).status == 200, number
+
+    async def _post(self, body: dict[str, object]) -> dict[str, Any]:
+        async with self.stage.regulator() as regulator:
+            order: dict[str, Any] = await regulator.post("/orders", body)
+            return order
+
+
+_ALLOWED = {ALWAYS_BLOCKED: {603, 0}, NEVER_BLOCKED: {200, 0}}
+"""0: nothing came, since the gateway itself was away."""
+
+
+async def eventually(look: Callable[[], Awaitable[bool]], what: str, seconds: float) -> None:
+    """Wait until `look` says yes."""
+    deadline = time.monotonic() + seconds
+    while not await look():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        await asyncio.sleep(0.05)
