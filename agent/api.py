@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.explain import explain
+from agent.explain import explain, plan_of
 from agent.status import report
 from agent.views import order_record, rule_record, story_record
 from agent.wiring import Parts
@@ -105,7 +105,9 @@ def app(parts: Parts) -> FastAPI:
 
     @api.post("/v1/rules")
     async def add_rule(body: NewRule, actor: Actor = _LOCAL) -> dict[str, Any]:
-        """Add a NOC rule; it is published at once."""
+        """Add a NOC rule; it is published at once. Its trunks have to be in the settings."""
+        for trunk in body.trunks:
+            plan_of(parts.settings, trunk)
         now = datetime.now(UTC)
         expires = now + timedelta(seconds=body.expires_s) if body.expires_s else None
         rule = await ledger.change(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.settings import RosterNode, Settings
-from agent.views import mask, rule_record
+from agent.views import mask, mask_digits, rule_record
 from agent.wiring import Parts
 from sip_filter import judge, read_number
 from sip_filter.control import AskError, ask
@@ -21,13 +21,13 @@ async def explain(parts: Parts, text: str, trunk: str | None) -> dict[str, Any]:
 
     Raises ValueError when the trunk is unknown.
     """
-    plan = _plan(parts.settings, trunk)
+    plan = plan_of(parts.settings, trunk)
     reading = read_number(text, plan)
     number = reading["number"]
     record: dict[str, Any] = {
         "plan": plan,
         "trunk": trunk,
-        "steps": reading["steps"],
+        "steps": [mask_digits(s) for s in reading["steps"]],
         "number": number and mask(number),
     }
     if number is None:
@@ -107,7 +107,8 @@ async def _on_node(node: RosterNode, number: str) -> dict[str, Any]:
     }
 
 
-def _plan(settings: Settings, trunk: str | None) -> str:
+def plan_of(settings: Settings, trunk: str | None) -> str:
+    """The dial plan of a trunk, or the international one. Raises ValueError for an unknown trunk."""
     if trunk is None:
         return "international"
     for known in settings.gateway.trunks:

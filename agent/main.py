@@ -9,7 +9,7 @@ def main() -> None:
         from agent.gateway import main as gateway
 
         sys.exit(gateway(sys.argv[2:]))
-    from agent.cli import app
+    from agent.cli.app import app
 
     app()
 

@@ -16,8 +16,8 @@ from typing import Self
 
 from agent import children
 from agent.children import Child, ChildError
-from agent.cli.keys import make_keys
 from agent.client import Api, ApiError, Unreachable
+from agent.keys import make_keys
 
 TRUNK, NODE, OPERATOR = "intl-a", "gateway-1", "demo-operator"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of ours with a random name is made inside

@@ -1,5 +1,6 @@
 """What people may see of orders and rules: records for API and command line, with numbers masked."""
 
+import re
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -7,11 +8,18 @@ from typing import Any
 from sip_filter.number import Number, parse_subject
 from sync.ledger import OrderStory, OrderView, RuleView
 
+_DIGITS = re.compile(r"(\+?\d{4})\d{3,}")
+
 
 def mask(subject: str) -> str:
     """A subject as a person may see it: a number masked, a prefix whole."""
     parsed = parse_subject(subject)
     return parsed.masked() if isinstance(parsed, Number) else str(parsed)
+
+
+def mask_digits(text: str) -> str:
+    """A text in which a number may stand: of seven digits or more only the first four are left."""
+    return _DIGITS.sub(lambda found: f"{found[1]}•••••", text)
 
 
 def order_record(order: OrderView) -> dict[str, Any]:

@@ -6,12 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.agent_api import Socket, ask
+from agent.cli.asking import AgentSocket, ask_agent
 from agent.cli.output import FAILED, UNUSABLE, Json, fail, say, show
 from agent.settings import read
 from config import ConfigError
-from sync.jws import KeyFileError, load_signer
-from sync.ledger import LedgerError, verify_file
 
 app = typer.Typer(no_args_is_help=True, help="The journal: verify it.")
 store = typer.Typer(no_args_is_help=True, help="Redis: make it anew.")
@@ -24,6 +22,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify the journal's chain and its signed checkpoints; names the first bad record. Exit 1 when there is one."""
+    from sync.jws import KeyFileError, load_signer
+    from sync.ledger import LedgerError, verify_file
+
     try:
         settings = read(config)
         keyring = load_signer(settings.contract.signing_key).keyring()
@@ -41,10 +42,10 @@ def rebuild(
         bool, typer.Option("--new-epoch", help="After a restore: nodes take the ledger's list, even an older one.")
     ] = False,
     as_json: Json = False,
-    socket: Socket = None,
+    socket: AgentSocket = None,
 ) -> None:
     """Make Redis anew from the ledger; nodes go on deciding meanwhile."""
-    done = ask(socket, lambda api: api.post("/v1/store/rebuild", {"new_epoch": new_epoch}))
+    done = ask_agent(socket, lambda api: api.post("/v1/store/rebuild", {"new_epoch": new_epoch}))
     show(done, as_json, lambda r: say(f"rebuilding {r['entries']:,} entries at revision {r['revision']}"))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.agent_api import Socket, ask
+from agent.cli.asking import AgentSocket, ask_agent
 from agent.cli.output import FAILED, UNUSABLE, Json, Number, fail, say, show, stdin_or, table
 from agent.settings import read
 from config import ConfigError
@@ -16,10 +16,10 @@ from config import ConfigError
 Trunk = Annotated[str | None, typer.Option("--trunk", help="Read it by this trunk's dial plan.")]
 
 
-def explain(number: Number, trunk: Trunk = None, as_json: Json = False, socket: Socket = None) -> None:
+def explain(number: Number, trunk: Trunk = None, as_json: Json = False, socket: AgentSocket = None) -> None:
     """How a number is read, every rule that touches it, which wins and why, since when, on which nodes."""
     body = {"text": stdin_or(number), "trunk": trunk}
-    show(ask(socket, lambda api: api.post("/v1/explain", body)), as_json, _page)
+    show(ask_agent(socket, lambda api: api.post("/v1/explain", body)), as_json, _page)
 
 
 def probe(

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.agent_api import Reason, Socket, ask
+from agent.cli.asking import AgentSocket, Reason, ask_agent
 from agent.cli.output import Json, say, show, table
 
 app = typer.Typer(no_args_is_help=True, help="Orders: list, show, approve or refuse what is held.")
@@ -18,30 +18,30 @@ def list_orders(
     state: State = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most orders to list.")] = 50,
     as_json: Json = False,
-    socket: Socket = None,
+    socket: AgentSocket = None,
 ) -> None:
     """List orders, the newest first."""
-    found = ask(socket, lambda api: api.get("/v1/orders", state=state, limit=limit))
+    found = ask_agent(socket, lambda api: api.get("/v1/orders", state=state, limit=limit))
     show(found, as_json, _list)
 
 
 @app.command("show")
-def show_order(order: Order, as_json: Json = False, socket: Socket = None) -> None:
+def show_order(order: Order, as_json: Json = False, socket: AgentSocket = None) -> None:
     """Show one order: its subjects, what was confirmed and received, and its journal."""
-    show(ask(socket, lambda api: api.get(f"/v1/orders/{order}")), as_json, _story)
+    show(ask_agent(socket, lambda api: api.get(f"/v1/orders/{order}")), as_json, _story)
 
 
 @app.command()
-def approve(order: Order, reason: Reason, as_json: Json = False, socket: Socket = None) -> None:
+def approve(order: Order, reason: Reason, as_json: Json = False, socket: AgentSocket = None) -> None:
     """Apply what the gate held."""
-    done = ask(socket, lambda api: api.post(f"/v1/orders/{order}/approve", {"reason": reason}))
+    done = ask_agent(socket, lambda api: api.post(f"/v1/orders/{order}/approve", {"reason": reason}))
     show(done, as_json, _line)
 
 
 @app.command()
-def refuse(order: Order, reason: Reason, as_json: Json = False, socket: Socket = None) -> None:
+def refuse(order: Order, reason: Reason, as_json: Json = False, socket: AgentSocket = None) -> None:
     """Refuse what the gate held; the regulator is told."""
-    done = ask(socket, lambda api: api.post(f"/v1/orders/{order}/refuse", {"reason": reason}))
+    done = ask_agent(socket, lambda api: api.post(f"/v1/orders/{order}/refuse", {"reason": reason}))
     show(done, as_json, _line)
 
 

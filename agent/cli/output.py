@@ -18,7 +18,7 @@ OK, FAILED, UNUSABLE = 0, 1, 2
 
 T = TypeVar("T")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Number = Annotated[str, typer.Argument(metavar="NUMBER", help="A number; - reads it from stdin, out of shell history.")]
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help="A number; - reads it from stdin, out of the history.")]
 
 console = Console(highlight=False, soft_wrap=True)
 

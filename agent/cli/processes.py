@@ -13,7 +13,6 @@ from agent.children import ChildError, stop_signals
 from agent.cli.output import FAILED, UNUSABLE, Json, fail, say, show
 from agent.settings import read
 from config import ConfigError
-from sync.ledger import LedgerError
 
 Config = Annotated[Path | None, typer.Option("--config", help="The settings file; else $PALANG_CONFIG.")]
 
@@ -54,6 +53,7 @@ def up(
 def agent(config: Config = None) -> None:
     """Run the agent until SIGTERM."""
     from agent import daemon
+    from sync.ledger import LedgerError
 
     logs.configure()
     try:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.agent_api import Socket, ask
+from agent.cli.asking import AgentSocket, ask_agent
 from agent.cli.output import FAILED, Json, fail, say, show, stdin_or, table
 
 app = typer.Typer(no_args_is_help=True, help="Rules: list, add, enable, shadow, disable, remove, show.")
@@ -20,9 +20,9 @@ Why = Annotated[str, typer.Option("--reason", help="Why; it goes into the journa
 
 
 @app.command("list")
-def list_rules(as_json: Json = False, socket: Socket = None) -> None:
+def list_rules(as_json: Json = False, socket: AgentSocket = None) -> None:
     """List the live rules that are not an order's own."""
-    show(ask(socket, lambda api: api.get("/v1/rules")), as_json, _list)
+    show(ask_agent(socket, lambda api: api.get("/v1/rules")), as_json, _list)
 
 
 @app.command()
@@ -35,7 +35,7 @@ def add(
     trunk: Annotated[list[str] | None, typer.Option("--trunk", help="Only on this trunk; may be repeated.")] = None,
     kinds: Annotated[str, typer.Option("--kinds", help="call, message or both.")] = "both",
     as_json: Json = False,
-    socket: Socket = None,
+    socket: AgentSocket = None,
 ) -> None:
     """Add a rule; it is published at once."""
     body = {
@@ -47,42 +47,42 @@ def add(
         "expires_s": _seconds(expires),
         "reason": reason,
     }
-    show(ask(socket, lambda api: api.post("/v1/rules", body)), as_json, _line)
+    show(ask_agent(socket, lambda api: api.post("/v1/rules", body)), as_json, _line)
 
 
 @app.command()
-def enable(rule: Rule, reason: Why = _BY_HAND, as_json: Json = False, socket: Socket = None) -> None:
+def enable(rule: Rule, reason: Why = _BY_HAND, as_json: Json = False, socket: AgentSocket = None) -> None:
     """Enforce a rule."""
     _mode(rule, "enforce", reason, as_json, socket)
 
 
 @app.command()
-def shadow(rule: Rule, reason: Why = _BY_HAND, as_json: Json = False, socket: Socket = None) -> None:
+def shadow(rule: Rule, reason: Why = _BY_HAND, as_json: Json = False, socket: AgentSocket = None) -> None:
     """Count what a rule would do, and do nothing else."""
     _mode(rule, "shadow", reason, as_json, socket)
 
 
 @app.command()
-def disable(rule: Rule, reason: Why = _BY_HAND, as_json: Json = False, socket: Socket = None) -> None:
+def disable(rule: Rule, reason: Why = _BY_HAND, as_json: Json = False, socket: AgentSocket = None) -> None:
     """Switch a rule off and keep it."""
     _mode(rule, "disabled", reason, as_json, socket)
 
 
 @app.command()
-def remove(rule: Rule, reason: Why = _BY_HAND, as_json: Json = False, socket: Socket = None) -> None:
+def remove(rule: Rule, reason: Why = _BY_HAND, as_json: Json = False, socket: AgentSocket = None) -> None:
     """End a rule for good; its history stays."""
-    show(ask(socket, lambda api: api.delete(f"/v1/rules/{rule}", {"reason": reason})), as_json, _line)
+    show(ask_agent(socket, lambda api: api.delete(f"/v1/rules/{rule}", {"reason": reason})), as_json, _line)
 
 
 @app.command("show")
-def show_rule(rule: Rule, as_json: Json = False, socket: Socket = None) -> None:
+def show_rule(rule: Rule, as_json: Json = False, socket: AgentSocket = None) -> None:
     """Show one rule with its hits."""
-    show(ask(socket, lambda api: api.get(f"/v1/rules/{rule}")), as_json, _page)
+    show(ask_agent(socket, lambda api: api.get(f"/v1/rules/{rule}")), as_json, _page)
 
 
-def _mode(rule: str, mode: str, reason: str, as_json: bool, socket: Socket) -> None:
+def _mode(rule: str, mode: str, reason: str, as_json: bool, socket: AgentSocket) -> None:
     body = {"mode": mode, "reason": reason}
-    show(ask(socket, lambda api: api.post(f"/v1/rules/{rule}/mode", body)), as_json, _line)
+    show(ask_agent(socket, lambda api: api.post(f"/v1/rules/{rule}/mode", body)), as_json, _line)
 
 
 def _seconds(text: str) -> int:

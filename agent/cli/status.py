@@ -4,15 +4,15 @@ from typing import Any
 
 import typer
 
-from agent.cli.agent_api import Socket, ask
+from agent.cli.asking import AgentSocket, ask_agent
 from agent.cli.output import FAILED, OK, UNUSABLE, Json, say, show, table
 
 _EXIT = {"healthy": OK, "degraded": FAILED, "down": UNUSABLE}
 
 
-def status(as_json: Json = False, socket: Socket = None) -> None:
+def status(as_json: Json = False, socket: AgentSocket = None) -> None:
     """Feed, ledger, Redis, nodes, orders, deadlines, outbox. Exit 0 healthy, 1 degraded, 2 down."""
-    found = ask(socket, lambda api: api.get("/v1/status"))
+    found = ask_agent(socket, lambda api: api.get("/v1/status"))
     show(found, as_json, _page)
     raise typer.Exit(_EXIT[found["health"]])
 

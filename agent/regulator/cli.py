@@ -5,17 +5,16 @@ does not stay in the shell's history; `--json` prints what the API answered.
 """
 
 import asyncio
-import json
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
-import httpx
 import typer
 
-from agent.regulator.settings import RegulatorSettings
+from agent.cli.asking import RegulatorSocket, ask_regulator
+from agent.cli.output import FAILED, UNUSABLE, Json, Number, fail, say, show, stdin_or
 from sip_filter.number import parse_subject
+from sync.contract import MAX_SUBJECTS
 
 app = typer.Typer(no_args_is_help=True, help="The regulator's stand-in: tickets, signed orders, receipts.")
 ticket_app = typer.Typer(no_args_is_help=True, help="Open a ticket, or show one.")
@@ -23,25 +22,15 @@ order_app = typer.Typer(no_args_is_help=True, help="Send signed orders.")
 app.add_typer(ticket_app, name="ticket")
 app.add_typer(order_app, name="order")
 
-_MAX_LINES = 100_000  # of one order: the contract's limit
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Socket = Annotated[
-    Path, typer.Option("--socket", envvar="PALANG_REGULATOR_SOCKET", help="Unix socket of the running stand-in.")
-]
-Number = Annotated[str, typer.Argument(metavar="NUMBER", help="A number like +6281234567890; - reads it from stdin.")]
 Ticket = Annotated[str | None, typer.Option("--ticket", help="Reference of an open ticket; without it one is opened.")]
 Category = Annotated[str | None, typer.Option("--category", help="Kind of scam, as the regulator names it.")]
-
-_SOCKET: Path = RegulatorSettings().socket
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Palang's settings file, table [regulator]; else $PALANG_CONFIG.")
+]
 
 
 @app.command()
-def serve(
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Palang's settings file, table [regulator]; else $PALANG_CONFIG.")
-    ] = None,
-) -> None:
+def serve(config: Config = None) -> None:
     """Run the stand-in until SIGTERM or Ctrl-C."""
     import uvloop
 
@@ -64,30 +53,30 @@ def serve(
         settings = read(config)
         uvloop.run(main())
     except (ConfigError, KeyFileError, AddressInUse, StateError, OSError) as error:
-        _fail(str(error), 2)
+        fail(str(error), UNUSABLE)
 
 
 @ticket_app.command("open")
-def ticket_open(number: Number, category: Category = None, as_json: Json = False, socket: Socket = _SOCKET) -> None:
+def ticket_open(
+    number: Number, category: Category = None, as_json: Json = False, socket: RegulatorSocket = None
+) -> None:
     """Open a ticket about a number."""
-    opened = _post(socket, "/tickets", {"subject": _number(number), "category": category})
-    _show(opened, as_json, lambda: [_ticket_line(opened)])
+    body = {"subject": stdin_or(number), "category": category}
+    show(ask_regulator(socket, lambda api: api.post("/tickets", body)), as_json, lambda t: say(_ticket_line(t)))
 
 
 @ticket_app.command("show")
 def ticket_show(
-    ref: Annotated[str, typer.Argument(metavar="REF")], as_json: Json = False, socket: Socket = _SOCKET
+    ref: Annotated[str, typer.Argument(metavar="REF")], as_json: Json = False, socket: RegulatorSocket = None
 ) -> None:
     """Show one ticket: its orders, what the operator confirmed, and how long each step took."""
-    story = _get(socket, f"/tickets/{ref}")
-    _show(story, as_json, lambda: _story_lines(story))
+    show(ask_regulator(socket, lambda api: api.get(f"/tickets/{ref}")), as_json, _story)
 
 
 @app.command()
-def tickets(as_json: Json = False, socket: Socket = _SOCKET) -> None:
+def tickets(as_json: Json = False, socket: RegulatorSocket = None) -> None:
     """List the tickets, the newest first."""
-    found = _get(socket, "/tickets")
-    _show(found, as_json, lambda: [_ticket_line(ticket) for ticket in found] or ["no tickets"])
+    show(ask_regulator(socket, lambda api: api.get("/tickets")), as_json, _tickets)
 
 
 @order_app.command("block")
@@ -96,10 +85,10 @@ def order_block(
     ticket: Ticket = None,
     category: Category = None,
     as_json: Json = False,
-    socket: Socket = _SOCKET,
+    socket: RegulatorSocket = None,
 ) -> None:
     """Order that a number be blocked."""
-    _order(socket, "block", [_number(number)], ticket, category, as_json)
+    _order(socket, "block", [stdin_or(number)], ticket, category, as_json)
 
 
 @order_app.command("unblock")
@@ -108,10 +97,10 @@ def order_unblock(
     ticket: Ticket = None,
     category: Category = None,
     as_json: Json = False,
-    socket: Socket = _SOCKET,
+    socket: RegulatorSocket = None,
 ) -> None:
     """Order that a number be unblocked."""
-    _order(socket, "unblock", [_number(number)], ticket, category, as_json)
+    _order(socket, "unblock", [stdin_or(number)], ticket, category, as_json)
 
 
 @order_app.command("list")
@@ -121,7 +110,7 @@ def order_list(
     ticket: Ticket = None,
     category: Category = None,
     as_json: Json = False,
-    socket: Socket = _SOCKET,
+    socket: RegulatorSocket = None,
 ) -> None:
     """Order that all numbers of a list be blocked, in one signed message."""
     _order(socket, "unblock" if unblock else "block", _read_list(file, file.name), ticket, category, as_json)
@@ -132,15 +121,15 @@ def advisory(
     prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="A prefix like +77.")],
     reason: Annotated[str | None, typer.Option("--reason", help="Why the regulator advises it.")] = None,
     as_json: Json = False,
-    socket: Socket = _SOCKET,
+    socket: RegulatorSocket = None,
 ) -> None:
     """Send the regulator's advice about a prefix."""
-    sent = _post(socket, "/advisories", {"prefix": prefix, "reason": reason})
-    _show(sent, as_json, lambda: [f"advisory {sent['serial']} about {sent['subjects'][0]}"])
+    sent = ask_regulator(socket, lambda api: api.post("/advisories", {"prefix": prefix, "reason": reason}))
+    show(sent, as_json, lambda s: say(f"advisory {s['serial']} about {s['subjects'][0]}"))
 
 
 def _order(
-    socket: Path,
+    socket: Path | None,
     kind: Literal["block", "unblock"],
     subjects: list[str],
     ticket: str | None,
@@ -148,8 +137,8 @@ def _order(
     as_json: bool,
 ) -> None:
     body = {"kind": kind, "subjects": subjects, "ticket": ticket, "category": category}
-    sent = _post(socket, "/orders", body)
-    _show(sent, as_json, lambda: [f"order {sent['serial']} {kind} {_about(sent)} on ticket {sent['ticket']}"])
+    sent = ask_regulator(socket, lambda api: api.post("/orders", body))
+    show(sent, as_json, lambda s: say(f"order {s['serial']} {kind} {_about(s)} on ticket {s['ticket']}"))
 
 
 def _read_list(lines: Iterable[str], name: str) -> list[str]:
@@ -162,54 +151,24 @@ def _read_list(lines: Iterable[str], name: str) -> list[str]:
         try:
             subjects.append(str(parse_subject(text)))
         except ValueError as error:
-            _fail(f"{name}:{number}: {error}", 1)
-        if len(subjects) > _MAX_LINES:
-            _fail(f"{name}:{number}: more than {_MAX_LINES} numbers; the limit of one order is {_MAX_LINES}", 1)
+            fail(f"{name}:{number}: {error}", FAILED)
+        if len(subjects) > MAX_SUBJECTS:
+            fail(f"{name}:{number}: one order holds at most {MAX_SUBJECTS:,} numbers", FAILED)
     if not subjects:
-        _fail(f"{name}: holds no number", 1)
+        fail(f"{name}: holds no number", FAILED)
     return subjects
 
 
-def _number(text: str) -> str:
-    return sys.stdin.readline(256).strip() if text == "-" else text
+def _tickets(found: list[dict[str, Any]]) -> None:
+    for ticket in found:
+        say(_ticket_line(ticket))
+    if not found:
+        say("no tickets")
 
 
-def _get(socket: Path, path: str) -> Any:
-    return _ask(socket, "GET", path, None)
-
-
-def _post(socket: Path, path: str, body: dict[str, Any]) -> Any:
-    return _ask(socket, "POST", path, body)
-
-
-def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None) -> Any:
-    try:
-        with httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://regulator", timeout=60
-        ) as http:
-            answer = http.request(method, path, json=body)
-    except httpx.TransportError as error:
-        _fail(f"nobody answers at {socket}: {error or type(error).__name__}", 2)
-    if not answer.is_success:
-        try:
-            message = str(answer.json()["error"]["message"])
-        except (ValueError, KeyError, TypeError):
-            message = f"{answer.status_code} {answer.text[:200]}"
-        _fail(message, 1)
-    return answer.json()
-
-
-def _show(record: Any, as_json: bool, people: Callable[[], Iterable[str]]) -> None:
-    if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
-    else:
-        for line in people():
-            typer.echo(line)
-
-
-def _fail(line: str, code: int) -> NoReturn:
-    typer.echo(f"palang: {line}", err=True)
-    raise typer.Exit(code)
+def _story(story: dict[str, Any]) -> None:
+    for line in _story_lines(story):
+        say(line)
 
 
 def _ticket_line(ticket: dict[str, Any]) -> str:

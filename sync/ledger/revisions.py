@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from sip_filter.rule import Action, Authority, Clause, Kinds, Mode, Stack
 from sync import schema
 from sync.ledger.transaction import Transaction, chunks
 from sync.ledger.views import Head, RevisionRow
@@ -86,14 +87,14 @@ def list_digest(lines: Iterable[str]) -> str:
     return f"{sum(map(entry_digest, lines)) % _MODULUS:032x}"
 
 
-def clause(authority: str, action: str, mode: str, kinds: str, trunks: str, expires_at: int | None) -> str:
-    """One rule reduced to what the filter needs. Ends on a whole second, never before the rule does."""
-    text = f"{authority} {action} {mode} {kinds}"
-    if trunks:
-        text += f" @{trunks}"
-    if expires_at is not None:
-        text += f" until={-(-expires_at // 1000)}"
-    return text
+def clause(authority: str, action: str, mode: str, kinds: str, trunks: str, expires_at: int | None) -> Clause:
+    """One rule reduced to what the filter needs. Ends on a whole second, never before the rule does.
+
+    Raises ValueError for what no node would take.
+    """
+    until = None if expires_at is None else -(-expires_at // 1000)
+    scope = tuple(trunks.split(",")) if trunks else ()
+    return Clause(Authority(authority), Action(action), Mode(mode), Kinds(kinds), scope, until)
 
 
 def head(connection: sa.Connection) -> Head:
@@ -184,12 +185,15 @@ def _old_stacks(tx: Transaction, subjects: list[str]) -> dict[str, str]:
 
 
 def _new_stacks(tx: Transaction, subjects: list[str]) -> dict[str, str]:
-    clauses: dict[str, set[str]] = {}
-    texts: dict[tuple[Any, ...], str] = {}  # a list's rules differ in nothing but the subject
+    rules: dict[str, set[tuple[Any, ...]]] = {}
     for some in chunks(subjects):
         for subject, *words in tx.run(_LIVE, {"subjects": some}):
-            key = tuple(words)
-            if (text := texts.get(key)) is None:
-                text = texts[key] = clause(*words)
-            clauses.setdefault(subject, set()).add(text)
-    return {subject: "; ".join(sorted(found)) for subject, found in clauses.items()}
+            rules.setdefault(subject, set()).add(tuple(words))
+    texts: dict[frozenset[tuple[Any, ...]], str] = {}  # a list's rules differ in nothing but the subject
+    stacks = {}
+    for subject, found in rules.items():
+        key = frozenset(found)
+        if key not in texts:
+            texts[key] = str(Stack.of(clause(*words) for words in found))
+        stacks[subject] = texts[key]
+    return stacks

@@ -15,7 +15,7 @@ from sync import schema
 from sync.codes import Code
 from sync.contract import now_text
 from sync.gate import Finding
-from sync.ledger.revisions import publish
+from sync.ledger.revisions import clause, publish
 from sync.ledger.store import LedgerError, NotFoundError
 from sync.ledger.transaction import Transaction, chunks, from_ms, maybe_ms, maybe_time, to_ms
 from sync.ledger.views import Action, Kinds, Mode, RuleView
@@ -54,6 +54,11 @@ def add(
     _accountable(actor, reason)
     text = _subject(tx, subject)
     scope = ",".join(sorted(set(trunks)))
+    expiry = _expiry(tx, expires_at)
+    try:
+        clause("noc", action, "enforce", kinds, scope, expiry)  # what the filter would not take is refused here
+    except ValueError as error:
+        raise LedgerError(str(error)) from None
     _not_twice(tx, text, action, kinds, scope)
     number = new_ids(tx, 1)[0]
     row = {
@@ -64,7 +69,7 @@ def add(
         "mode": mode,
         "kinds": kinds,
         "trunks": scope,
-        "expires_at": _expiry(tx, expires_at),
+        "expires_at": expiry,
         "origin": "noc",
         "reason": reason,
         "actor": actor,

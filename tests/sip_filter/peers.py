@@ -55,7 +55,7 @@ class Bench:
         self.trunk, self.other, self.switch, self.stranger = (
             Peer(host) for host in ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
         )
-        self.peers = (self.trunk, self.other, self.switch, self.stranger)
+        self.peers: tuple[Peer, ...] = (self.trunk, self.other, self.switch, self.stranger)
         self.live = folder / "live"
         self.writer = Writer(str(self.live), str(folder / "state"))
         self._n = 0

@@ -252,13 +252,9 @@ def test_a_drained_hop_keeps_its_calls(bench: Bench) -> None:
 
 
 def test_an_address_in_use_is_named(bench: Bench) -> None:
-    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    holder.bind(("127.0.0.1", 0))
-    port = holder.getsockname()[1]
-    gateway = Gateway(str(bench.live), json.dumps(bench.settings | {"listen": [f"udp:127.0.0.1:{port}"]}))
-    with pytest.raises(OSError, match=f"udp:127.0.0.1:{port}: "):
-        gateway.start()
-    holder.close()
+    second = Gateway(str(bench.live), json.dumps(bench.settings | {"listen": [f"udp:{bench.address}"]}))
+    with pytest.raises(OSError, match=f"udp:{bench.address}: "):
+        second.start()
 
 
 def test_two_workers_share_an_address_and_stop_twice(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use siphasher::sip::SipHasher24;
 
-use crate::message::{Message, Start, Via};
+use crate::message::{Message, Start};
 
 /// Begins every branch of ours: the magic cookie of RFC 3261 §8.1.1.7, then a name.
 pub const COOKIE: &[u8] = b"z9hG4bK-palang";
@@ -114,46 +114,6 @@ pub fn read_branch(text: &[u8]) -> Option<(u64, u32)> {
         Some(n << 4 | u128::from(digit))
     })?;
     Some(((number >> 32) as u64, number as u32))
-}
-
-/// Where the response to a request goes: its source, at the port that Via asks for (RFC 3261 §18.2.2, RFC 3581 §4).
-///
-/// Never to an address that only the message names: `maddr` and a foreign `received` are not followed.
-pub fn back_to(via: &Via<'_>, source: SocketAddr) -> SocketAddr {
-    let port = if via.rport.is_some() {
-        source.port()
-    } else {
-        via.port.unwrap_or(5060)
-    };
-    SocketAddr::new(source.ip(), port)
-}
-
-/// Where a Via value that we wrote into sends a response on; the transaction's hash vouches for it.
-pub fn onward(via: &Via<'_>) -> Option<SocketAddr> {
-    let ip = read_ip(via.received.unwrap_or(via.host))?;
-    let port = via.rport.flatten().or(via.port).unwrap_or(5060);
-    Some(SocketAddr::new(ip, port))
-}
-
-/// An address literal, with or without the brackets of an IPv6 reference (RFC 5118 §4.5).
-pub fn read_ip(text: &[u8]) -> Option<IpAddr> {
-    let inner = match text {
-        [b'[', inner @ .., b']'] => inner,
-        _ => text,
-    };
-    // Host names are the common case and never begin like an address.
-    if !matches!(
-        inner.first(),
-        Some(b'0'..=b'9' | b':' | b'a'..=b'f' | b'A'..=b'F')
-    ) || inner.len() > 45
-    {
-        return None;
-    }
-    std::str::from_utf8(inner)
-        .ok()?
-        .parse::<IpAddr>()
-        .ok()
-        .map(|ip| ip.to_canonical())
 }
 
 fn hex(value: u64) -> [u8; 16] {
@@ -318,14 +278,5 @@ mod tests {
         assert_eq!(read_branch(&text), Some((0x0123_4567_89ab_cdef, 0xfeed_f00d)));
         assert_eq!(read_branch(&text[..30]), None);
         assert_eq!(read_branch(b"z9hG4bK-palang0123456789abcdeffeedf0+d"), None);
-    }
-
-    #[test]
-    fn addresses() {
-        assert_eq!(read_ip(b"[2001:db8::1]"), "2001:db8::1".parse().ok());
-        assert_eq!(read_ip(b"2001:db8::1"), "2001:db8::1".parse().ok());
-        assert_eq!(read_ip(b"[::ffff:192.0.2.1]"), "192.0.2.1".parse().ok());
-        assert_eq!(read_ip(b"example.com"), None);
-        assert_eq!(read_ip(b"1.2.3"), None);
     }
 }

@@ -12,10 +12,11 @@ use crate::course::{self, Course, Memory};
 use crate::decision::{judge, Judgement, Kind, ListView, Match, Revision, TrunkScope, Verdict};
 use crate::forward::{self, Edits};
 use crate::identity::{callers, is_protected};
-use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable, Via};
+use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable};
 use crate::reply;
 use crate::setup::{Hop, Peer, Response, Setup, Trunk};
 use crate::uri;
+use crate::via::{self, Via};
 
 /// The largest datagram that UDP over IPv4 carries.
 pub const MAX_DATAGRAM: usize = 65_507;
@@ -140,7 +141,7 @@ impl Element {
         match message.start {
             Start::Response { code } => turn.response(code, peer),
             Start::Request { method, uri, .. } => {
-                let back = course::back_to(&message.via, arrival.source);
+                let back = via::back_to(&message.via, arrival.source);
                 turn.transaction = self.setup.keys.transaction(&message, back, message.via.branch);
                 turn.request(method, uri, peer, list)
             }
@@ -172,7 +173,6 @@ struct Turn<'a> {
 /// What changes in a forwarded request besides Via and Max-Forwards.
 #[derive(Clone, Copy, Default)]
 struct Changes {
-    pop_routes: bool,
     record_route: bool,
     /// The trunk's asserted identities are nobody's word (RFC 3325 §5).
     remove_asserted: bool,
@@ -226,7 +226,6 @@ impl Turn<'_> {
                 }
                 let record_route = method == Method::Invite && !in_dialog && self.element.setup.record_route;
                 self.pass_to_trunk(Changes {
-                    pop_routes: true,
                     record_route,
                     ..Changes::default()
                 })
@@ -345,10 +344,7 @@ impl Turn<'_> {
         }
         let effect = match peer {
             Peer::Trunk(i) => self.on_course(i),
-            _ => self.pass_to_trunk(Changes {
-                pop_routes: true,
-                ..Changes::default()
-            }),
+            _ => self.pass_to_trunk(Changes::default()),
         };
         // What would have been a refusal is silence.
         match effect {
@@ -370,10 +366,7 @@ impl Turn<'_> {
         self.output.marks.add(Counter::Cancelled);
         match peer {
             Peer::Trunk(i) => self.on_course(i),
-            _ => self.pass_to_trunk(Changes {
-                pop_routes: true,
-                ..Changes::default()
-            }),
+            _ => self.pass_to_trunk(Changes::default()),
         }
     }
 
@@ -405,7 +398,6 @@ impl Turn<'_> {
         };
         let out_of_dialog = self.message.to.tag.is_empty();
         let changes = Changes {
-            pop_routes: true,
             record_route: method == Method::Invite && out_of_dialog && self.element.setup.record_route,
             remove_asserted: !self.trunk(trunk).terms.trusted,
             label,
@@ -454,13 +446,7 @@ impl Turn<'_> {
 
     fn forward(&mut self, to: SocketAddr, changes: Changes) -> Effect {
         let element = self.element;
-        let locals = &element.setup.locals;
-        let here = self.arrival.local;
-        let same_family = |i: &usize| locals[*i].is_ipv4() == to.is_ipv4();
-        let Some(local) = Some(here)
-            .filter(same_family)
-            .or_else(|| (0..locals.len()).find(same_family))
-        else {
+        let Some(local) = self.local_towards(to) else {
             return self.answer(Counter::NoRoute, 500, "No Route", &[]);
         };
         let message = self.message;
@@ -476,7 +462,7 @@ impl Turn<'_> {
         );
         forward::note_source(edits, message, self.arrival.source);
         forward::count_hop(edits, message);
-        if changes.pop_routes && message.get(Name::Route).is_some() {
+        if message.get(Name::Route).is_some() {
             forward::pop_routes(edits, message, |uri| element.is_ours(uri));
         }
         if changes.remove_asserted {
@@ -499,6 +485,15 @@ impl Turn<'_> {
         Effect::Send { to, local }
     }
 
+    /// The address to send from: the one that was sent to, or the first of the target's family.
+    fn local_towards(&self, to: SocketAddr) -> Option<usize> {
+        let locals = &self.element.setup.locals;
+        let same_family = |i: &usize| locals[*i].is_ipv4() == to.is_ipv4();
+        Some(self.arrival.local)
+            .filter(same_family)
+            .or_else(|| (0..locals.len()).find(same_family))
+    }
+
     /// RFC 3261 §16.7, without state: our Via comes off, and the hash in its branch vouches for the one below.
     fn response(&mut self, code: u16, peer: Peer) -> Effect {
         let message = self.message;
@@ -510,25 +505,19 @@ impl Turn<'_> {
         };
         let ours = self.is_our_via(&message.via);
         let second = message.values(Name::Via).nth(1);
-        let next = second.and_then(message::read_via);
+        let next = second.and_then(via::read);
         let (true, Some(second), Some(next)) = (ours, second, next) else {
             return self.output.drop(drop);
         };
-        let Some(to) = course::onward(&next) else {
+        let Some(to) = via::onward(&next) else {
             return self.output.drop(drop);
         };
         if self.element.setup.keys.transaction(message, to, next.branch) != transaction {
             return self.output.drop(drop);
         }
-        let locals = &self.element.setup.locals;
-        let same_family = |i: &usize| locals[*i].is_ipv4() == to.is_ipv4();
-        let local = Some(self.arrival.local)
-            .filter(same_family)
-            .or_else(|| (0..locals.len()).find(same_family));
-        let Some(local) = local else {
+        let Some(local) = self.local_towards(to) else {
             return self.output.drop(drop);
         };
-
         let edits = &mut self.output.edits;
         edits.clear();
         forward::pop_via(edits, message, second);
@@ -575,19 +564,23 @@ impl Turn<'_> {
     /// RFC 3261 §16.3 step 4: a Via of ours whose mark says that we sent this very request before.
     fn is_loop(&self) -> bool {
         let message = self.message;
-        let alone = message.all(Name::Via).nth(1).is_none() && message.get(Name::Via).map(uri::trim) == Some(message.via.value);
+        let alone = message.all(Name::Via).nth(1).is_none()
+            && message.get(Name::Via).map(uri::trim) == Some(message.via.value);
         if alone && !message.via.branch.starts_with(course::COOKIE) {
             return false; // The first hop of most calls.
         }
         let mark = self.element.setup.keys.route_mark(message);
-        message.values(Name::Via).filter_map(message::read_via).any(|via| {
+        message.values(Name::Via).filter_map(via::read).any(|via| {
             course::read_branch(via.branch).is_some_and(|(_, own)| own == mark) && self.is_our_via(&via)
         })
     }
 
     fn is_our_via(&self, via: &Via<'_>) -> bool {
-        course::read_ip(via.host)
-            .is_some_and(|ip| self.element.setup.is_local(SocketAddr::new(ip, via.port.unwrap_or(5060))))
+        via::read_ip(via.host).is_some_and(|ip| {
+            self.element
+                .setup
+                .is_local(SocketAddr::new(ip, via.port.unwrap_or(5060)))
+        })
     }
 
     fn refuse(&mut self, status: u16) -> Effect {
@@ -633,7 +626,7 @@ impl Turn<'_> {
             extra,
         );
         Effect::Send {
-            to: course::back_to(&self.message.via, source),
+            to: via::back_to(&self.message.via, source),
             local,
         }
     }

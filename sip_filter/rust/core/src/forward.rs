@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::course;
 use crate::message::{find, Message, Name};
 use crate::reply::{push, stale_params, write_decimal, write_source};
 use crate::uri;
+use crate::via;
 
 /// Edits of one message: cut bytes and put a text in their place. Kept between messages, so nothing is allocated.
 #[derive(Default)]
@@ -177,7 +177,7 @@ pub fn pop_via(edits: &mut Edits, message: &Message<'_>, second: &[u8]) {
 /// The address that a URI names literally, with its port.
 pub fn literal(uri_text: &[u8]) -> Option<SocketAddr> {
     let uri = uri::read(uri_text)?;
-    let ip = course::read_ip(uri.host)?;
+    let ip = via::read_ip(uri.host)?;
     Some(SocketAddr::new(ip, uri.port.unwrap_or(5060)))
 }
 

@@ -30,3 +30,4 @@ pub mod plan;
 pub mod reply;
 pub mod setup;
 pub mod uri;
+pub mod via;

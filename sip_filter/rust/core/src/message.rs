@@ -5,6 +5,7 @@
 //! a refusal can copy what RFC 3261 §8.2.6 asks for. Only what has no start line or no Via is [`Unreadable`].
 
 use crate::uri::{self, Scheme};
+use crate::via::{self, Via};
 
 /// Bytes of start line and header fields that are read; more is refused (513).
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -141,20 +142,6 @@ pub struct Party<'a> {
     pub tag: &'a [u8],
 }
 
-/// The topmost Via value (or, in a response, the one below ours).
-#[derive(Clone, Copy, Debug)]
-pub struct Via<'a> {
-    /// The whole value, from the protocol to the last parameter.
-    pub value: &'a [u8],
-    pub host: &'a [u8],
-    pub port: Option<u16>,
-    pub branch: &'a [u8],
-    pub received: Option<&'a [u8]>,
-    pub rport: Option<Option<u16>>,
-    /// False when parameters are broken: good enough to answer 400 by, not to forward.
-    pub sound: bool,
-}
-
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     pub raw: &'a [u8],
@@ -211,7 +198,7 @@ pub fn read<'a>(datagram: &'a [u8], fields: &'a mut Vec<Field>) -> Result<Messag
         NONE => None,
         i => Some(&raw[usize::from(fields[usize::from(i)].value)..usize::from(fields[usize::from(i)].end)]),
     };
-    let via = read_via(value(Name::Via).unwrap_or_default()).ok_or(Unreadable::NoVia)?;
+    let via = via::read(value(Name::Via).unwrap_or_default()).ok_or(Unreadable::NoVia)?;
     if !via.sound {
         faults.note(Fault::Via);
     }
@@ -286,9 +273,13 @@ pub fn read<'a>(datagram: &'a [u8], fields: &'a mut Vec<Field>) -> Result<Messag
         fault: None,
         first,
     };
-    // No Via value is shorter than this; most messages need no counting.
-    let via_bytes: usize = message.all(Name::Via).map(|field| message.value(field).len()).sum();
-    if via_bytes > MAX_VIAS * "SIP/2.0/x y".len() && message.values(Name::Via).nth(MAX_VIAS).is_some() {
+    // A response has our value on top of the request's. A value takes two bytes at least: most need no counting.
+    let most_vias = MAX_VIAS + usize::from(matches!(start, Start::Response { .. }));
+    let via_bytes: usize = message
+        .all(Name::Via)
+        .map(|field| message.value(field).len())
+        .sum();
+    if via_bytes > most_vias * 2 && message.values(Name::Via).nth(most_vias).is_some() {
         faults.note(Fault::TooManyVias);
     }
     if let Start::Request { method, token, uri } = start {
@@ -389,8 +380,10 @@ impl Lines<'_> {
             if matches!(self.raw[line], b' ' | b'\t') {
                 // RFC 3261 §7.3.1: a line that begins with white space continues the field before it.
                 match fields.last_mut() {
-                    Some(field) => (field.end, field.next) = (end as u16, next as u16),
-                    None => faults.note(Fault::Field),
+                    Some(field) if usize::from(field.next) == line => {
+                        (field.end, field.next) = (end as u16, next as u16);
+                    }
+                    _ => faults.note(Fault::Field), // What stands before it is no field.
                 }
                 continue;
             }
@@ -487,10 +480,7 @@ fn read_start<'a>(line: &'a [u8], faults: &mut Faults) -> Result<Start<'a>, Unre
         None => (rest, &rest[..0]),
     };
     // RFC 3261 §7.1: single spaces, nothing around them; repairing would forward what nobody signed for.
-    let plain = !uri.is_empty()
-        && !uri
-            .iter()
-            .any(|b| matches!(b, 0..=b' ' | b'<' | b'>' | b'"' | 0x7f));
+    let plain = !uri.is_empty() && uri.iter().all(|b| BYTES[*b as usize] & URI != 0);
     match version.split_at_checked(4) {
         Some((name, number)) if plain && name.eq_ignore_ascii_case(b"SIP/") => {
             if number != b"2.0" {
@@ -564,52 +554,6 @@ fn read_cseq(value: &[u8]) -> Option<(u32, &[u8])> {
     (method.len() < value.len() - digits && !method.is_empty()).then_some((number as u32, method))
 }
 
-/// The first Via value of a header field's value, or of what is left of it.
-pub fn read_via(value: &[u8]) -> Option<Via<'_>> {
-    let value = uri::Commas::new(value).next()?;
-    // sent-protocol: three tokens with white space allowed around the slashes (RFC 3261 §25.1).
-    let mut rest = value;
-    let mut protocol: [&[u8]; 3] = [&[]; 3];
-    for (i, part) in protocol.iter_mut().enumerate() {
-        rest = uri::trim_start(rest);
-        let length = rest.iter().position(|b| !is_token(*b)).unwrap_or(rest.len());
-        (*part, rest) = rest.split_at(length);
-        if i < 2 {
-            rest = uri::trim_start(rest).strip_prefix(b"/")?;
-        }
-    }
-    if !protocol[0].eq_ignore_ascii_case(b"SIP") || protocol[2].is_empty() {
-        return None;
-    }
-    if !matches!(rest.first(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-        return None;
-    }
-    let rest = uri::trim_start(rest);
-    let semicolon = rest.iter().position(|b| *b == b';').unwrap_or(rest.len());
-    let (host, port) = uri::host_port(uri::trim(&rest[..semicolon]))?;
-    let mut via = Via {
-        value,
-        host,
-        port,
-        branch: &[],
-        received: None,
-        rport: None,
-        sound: true,
-    };
-    for param in uri::Params::new(&rest[semicolon..]) {
-        if !param.sound {
-            via.sound = false;
-        } else if param.name.eq_ignore_ascii_case(b"branch") {
-            via.branch = param.value.unwrap_or_default();
-        } else if param.name.eq_ignore_ascii_case(b"received") {
-            via.received = param.value;
-        } else if param.name.eq_ignore_ascii_case(b"rport") {
-            via.rport = Some(param.value.and_then(decimal).and_then(|n| u16::try_from(n).ok()));
-        }
-    }
-    Some(via)
-}
-
 /// Decimal digits only, at most 32 bits. Leading zeros are digits too.
 pub fn decimal(mut text: &[u8]) -> Option<u64> {
     while let [b'0', _, ..] = text {
@@ -633,19 +577,29 @@ pub fn is_token(byte: u8) -> bool {
     BYTES[byte as usize] & TOKEN != 0
 }
 
+/// Letters, digits, hyphens and dots; the underscore is not legal, and in use.
+pub fn is_host(byte: u8) -> bool {
+    BYTES[byte as usize] & HOST != 0
+}
+
 const TOKEN: u8 = 1;
 const URI: u8 = 2;
+const HOST: u8 = 4;
 
-/// What each byte may be part of: a token, or a Request-URI (where brackets, quotes and white space end it all).
+/// What each byte may be part of: a token, a Request-URI (no brackets, quotes or white space), a host name.
 const BYTES: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        if matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
+        if matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+        {
             table[byte] |= TOKEN;
         }
         if !matches!(byte as u8, 0..=b' ' | b'<' | b'>' | b'"' | 0x7f) {
             table[byte] |= URI;
+        }
+        if matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_') {
+            table[byte] |= HOST;
         }
         byte += 1;
     }
@@ -654,24 +608,32 @@ const BYTES: [u8; 256] = {
 
 /// How often `byte` occurs. In chunks whose sum fits a byte, which compilers turn into vector code.
 fn count(text: &[u8], byte: u8) -> usize {
-    let chunks = text.chunks(128).map(|chunk| chunk.iter().fold(0u8, |sum, b| sum + u8::from(*b == byte)));
+    let chunks = text
+        .chunks(128)
+        .map(|chunk| chunk.iter().fold(0u8, |sum, b| sum + u8::from(*b == byte)));
     chunks.map(usize::from).sum()
 }
 
 /// Position of the first `byte`, eight bytes at a time.
+#[inline]
 pub fn find(text: &[u8], byte: u8) -> Option<usize> {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let pattern = LOW.wrapping_mul(u64::from(byte));
-    let mut chunks = text.chunks_exact(8);
     let mut at = 0;
-    for chunk in &mut chunks {
-        let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default()) ^ pattern;
+    while let Some([a, b, c, d, e, f, g, h]) = text.get(at..at + 8) {
+        let word = u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) ^ pattern;
         let hit = word.wrapping_sub(LOW) & !word & HIGH;
         if hit != 0 {
             return Some(at + hit.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
-    chunks.remainder().iter().position(|b| *b == byte).map(|i| at + i)
+    while let Some(other) = text.get(at) {
+        if *other == byte {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
 }

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::course::read_ip;
-use crate::message::{find, Message, Name, Via};
+use crate::message::{find, Message, Name};
 use crate::uri;
+use crate::via::{read_ip, Via};
 
 /// Why a call or message was refused (RFC 3326; a response may carry Q.850 causes, RFC 6432).
 pub const REASON: &[u8] = b"Reason: Q.850;cause=21;text=\"Call rejected\"";

@@ -3,7 +3,7 @@
 //! Everything is a slice of what was received. Escapes are decoded once, by [`unescape`], and only where a
 //! number is read. White space means LWS: a folded header's line ends count (RFC 3261 §25.1).
 
-use crate::message::{decimal, find, is_token};
+use crate::message::{decimal, find, is_host, is_token};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scheme {
@@ -124,12 +124,7 @@ pub fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
             inner
         }
         [b'[', ..] => return None,
-        _ if host
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) =>
-        {
-            host
-        }
+        _ if host.iter().all(|b| is_host(*b)) => host,
         _ => return None,
     };
     if name.is_empty() {
@@ -309,7 +304,12 @@ impl<'a> Iterator for Params<'a> {
         let name = trim(&span[1..equals.unwrap_or(at)]);
         let value = equals.map(|equals| trim(&span[equals + 1..]));
         sound &= !name.is_empty() && name.iter().all(|b| is_token(*b));
-        Some(Param { name, value, span, sound })
+        Some(Param {
+            name,
+            value,
+            span,
+            sound,
+        })
     }
 }
 

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use palang_core::clause::trunk_key;
 use palang_core::counter::Counter;
 use palang_core::course::{Keys, Memory};
-use palang_core::decision::{Revision, TrunkMode};
+use palang_core::decision::{ListView, Revision, TrunkMode};
 use palang_core::element::{Arrival, Effect, Element, Work};
 use palang_core::identity::Terms;
 use palang_core::list;
+use palang_core::number::{Number, Prefix};
 use palang_core::plan::Plan;
+use palang_core::policy::Policy;
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
 
 const GATEWAY: &str = "192.0.2.1:5060";
@@ -458,6 +460,50 @@ fn the_same_key_on_two_nodes_gives_the_same_course() {
         two.send(TRUNK, &follow("ACK")).unwrap().0,
         SWITCH.parse().unwrap()
     );
+}
+
+/// A list that falls over when asked.
+struct Broken;
+
+impl ListView for Broken {
+    fn revision(&self) -> Revision {
+        panic!("a broken list")
+    }
+    fn number(&self, _: Number) -> Option<u16> {
+        None
+    }
+    fn prefix(&self, _: Prefix) -> Option<u16> {
+        None
+    }
+    fn prefix_lengths(&self) -> u64 {
+        0
+    }
+    fn policy(&self, _: u16) -> Option<Policy<'_>> {
+        None
+    }
+}
+
+#[test]
+fn a_list_that_falls_over_stops_no_call() {
+    let mut bench = bench(&[]);
+    let text = invite();
+    let arrival = Arrival {
+        bytes: text.as_bytes(),
+        source: TRUNK.parse().unwrap(),
+        local: 0,
+        now: 1,
+    };
+    let effect = bench
+        .element
+        .receive(arrival, &bench.memory, Some(&Broken), &mut bench.work);
+    assert_eq!(
+        effect,
+        Effect::Send {
+            to: SWITCH.parse().unwrap(),
+            local: 0
+        }
+    );
+    assert!(bench.counted(Counter::JudgeError));
 }
 
 #[test]

@@ -276,7 +276,7 @@ fn bind_all(settings: &Settings) -> io::Result<Vec<Arc<[UdpSocket]>>> {
     let first = settings
         .listen
         .iter()
-        .map(|address| named(*address, socket::bind(*address)));
+        .map(|address| named(*address, socket::bind(*address, settings.workers > 1)));
     let first: Arc<[UdpSocket]> = first.collect::<io::Result<Vec<_>>>()?.into();
     let bound = first
         .iter()
@@ -286,7 +286,7 @@ fn bind_all(settings: &Settings) -> io::Result<Vec<Arc<[UdpSocket]>>> {
     for _ in 1..settings.workers {
         let more = bound
             .iter()
-            .map(|address| named(*address, socket::bind(*address)));
+            .map(|address| named(*address, socket::bind(*address, settings.workers > 1)));
         sets.push(more.collect::<io::Result<Vec<_>>>()?.into());
     }
     Ok(sets)

@@ -19,10 +19,11 @@ const ROOM: usize = 65_536;
 /// How long a receive waits, so that a stop is noticed.
 pub const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Binds one of several sockets that share an address; the kernel spreads sources over them.
-pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+/// Binds a socket. `shared` ones stand beside others on the address, and the kernel spreads sources over them; one
+/// that is not fails when any other process has the address.
+pub fn bind(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn batches_come_as_they_went_and_errors_skip_one() {
-        let sockets = [bind("127.0.0.1:0".parse().unwrap()).unwrap()];
+        let sockets = [bind("127.0.0.1:0".parse().unwrap(), false).unwrap()];
         let here = sockets[0].local_addr().unwrap();
         let mut sender = Sender::default();
         for i in 0..BATCH + 3 {

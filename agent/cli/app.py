@@ -1,0 +1,30 @@
+"""The command line: every command prints tables for people or, with `--json`, records for scripts.
+
+Exit codes: 0 done or healthy, 1 refused, failed or degraded, 2 unusable, unreachable or down.
+"""
+
+import typer
+
+from agent.cli import audit, explain, keys, orders, processes, rules, status
+from agent.regulator.cli import app as regulator
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Palang enforces the regulator's block orders at the SIP edge, and proves it.",
+)
+app.add_typer(orders.app, name="order")
+app.add_typer(rules.app, name="rule")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.store, name="store")
+app.add_typer(audit.app, name="audit")
+app.add_typer(regulator, name="regulator")
+app.command()(processes.demo)
+app.command()(processes.up)
+app.command()(processes.agent)
+app.command()(processes.gateway)
+app.command()(processes.check_config)
+app.command()(explain.explain)
+app.command()(explain.probe)
+app.command()(status.status)

@@ -1,0 +1,38 @@
+"""Where the running processes are, and how a command asks them."""
+
+import getpass
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent.cli.output import run
+from agent.client import Api
+from agent.settings import read
+
+Question = Callable[[Api], Awaitable[Any]]
+AgentSocket = Annotated[
+    Path | None,
+    typer.Option("--socket", envvar="PALANG_AGENT_SOCKET", help="The agent's unix socket; else the settings' one."),
+]
+RegulatorSocket = Annotated[
+    Path | None,
+    typer.Option("--socket", envvar="PALANG_REGULATOR_SOCKET", help="The stand-in's socket; else the settings' one."),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the journal.")]
+
+
+def ask_agent(socket: Path | None, question: Question) -> Any:
+    """Put one question to the agent. A refusal or an unreachable agent ends the command with its exit code."""
+    return run(_ask(lambda: socket or read().agent.socket, question))
+
+
+def ask_regulator(socket: Path | None, question: Question) -> Any:
+    """Put one question to the stand-in, likewise."""
+    return run(_ask(lambda: socket or read().regulator.socket, question))
+
+
+async def _ask(socket: Callable[[], Path], question: Question) -> Any:
+    async with Api(socket(), {"X-Palang-Actor": getpass.getuser()}) as api:
+        return await question(api)
