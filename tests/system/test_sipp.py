@@ -1,0 +1,113 @@
+"""SIPp as caller and as callee: two user agents that share no line of code with us decide what a call got."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent import children
+from agent.client import Record
+from agent.stage import Stage
+from tests.system.conftest import shared
+from tests.system.conversation import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SCENARIOS = Path(__file__).parent / "sipp"
+SCAMMER, WANGIRI, EXCEPTION, FRIEND = "+6281234567890", "+77012345678", "+77017654321", "+6281234567891"
+CALLS = 20
+
+
+@shared
+async def callee(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, int]]:
+    """SIPp's own answering scenario, as the switch."""
+    port = children.free_port(socket.SOCK_DGRAM)
+    log = tmp_path_factory.mktemp("callee") / "sipp.log"
+    command = [children.program("sipp"), "-sn", "uas", "-i", "127.0.0.1", "-p", str(port), "-nostdin"]
+    answering = await children.start("sipp", command, log)
+    yield "127.0.0.1", port
+    await answering.kill()
+
+
+@shared
+async def stage(tmp_path_factory: pytest.TempPathFactory, callee: tuple[str, int]) -> AsyncIterator[Stage]:
+    """The whole set, with SIPp behind it."""
+    async with Stage(tmp_path_factory.mktemp("stage"), callee) as started:
+        yield started
+
+
+async def call(stage: Stage, scenario: str, number: str, folder: Path) -> None:
+    """Place calls as `number`; SIPp's exit code says whether each went as the scenario has it."""
+    (folder / "numbers.csv").write_text(f"SEQUENTIAL\n{number}\n")
+    process = await asyncio.create_subprocess_exec(
+        children.program("sipp"),
+        f"{stage.gateway[0]}:{stage.gateway[1]}",
+        *("-sf", str(SCENARIOS / f"{scenario}.xml"), "-inf", str(folder / "numbers.csv")),
+        *("-i", stage.caller, "-m", str(CALLS), "-r", "50", "-timeout", "20", "-nostdin"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=folder,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, f"{scenario} as {number}: {said.decode(errors='replace')[-3000:]}"
+
+
+async def _confirmed(stage: Stage, order: Record, status: str) -> None:
+    async def look() -> bool:
+        async with stage.regulator() as regulator:
+            found: list[Record] = await regulator.get("/confirmations", order=order["id"])
+        return any(c["status"] == status for c in found)
+
+    await eventually(look, f"confirmed {status}", 20)
+
+
+async def test_the_main_job_as_sipp_sees_it(stage: Stage, tmp_path: Path) -> None:
+    await call(stage, "answered", SCAMMER, tmp_path)
+    async with stage.regulator() as regulator, stage.agent() as noc:
+        order = await regulator.post("/orders", {"kind": "block", "subjects": [SCAMMER]})
+        await _confirmed(stage, order, "in_force")
+        await call(stage, "refused", SCAMMER, tmp_path)
+        await call(stage, "answered", FRIEND, tmp_path)
+
+        await regulator.post("/advisories", {"prefix": "+77", "reason": "one-ring calls"})
+        rules: list[Record] = []
+
+        async def proposed() -> bool:
+            rules[:] = await noc.get("/v1/rules")
+            return bool(rules)
+
+        await eventually(proposed, "a proposed rule", 10)
+        path = f"/v1/rules/{rules[0]['id']}/mode"
+        await noc.post(path, {"mode": "shadow", "reason": "look first"})
+        await call(stage, "answered", WANGIRI, tmp_path)
+        allow = {"subject": EXCEPTION, "action": "allow", "mode": "enforce", "reason": "known"}
+        await noc.post("/v1/rules", allow)
+        await noc.post(path, {"mode": "enforce", "reason": "wangiri"})
+        await _in_step(stage)
+        await call(stage, "refused", WANGIRI, tmp_path)
+        await call(stage, "answered", EXCEPTION, tmp_path)
+        await noc.post(path, {"mode": "disabled", "reason": "over"})
+        await _in_step(stage)
+        await call(stage, "answered", WANGIRI, tmp_path)
+
+        numbers = [f"+62857{number:08d}" for number in range(3_104)]
+        order = await regulator.post("/orders", {"kind": "block", "subjects": numbers})
+        await _confirmed(stage, order, "in_force")
+        await call(stage, "refused", numbers[1_552], tmp_path)
+
+        order = await regulator.post("/orders", {"kind": "unblock", "subjects": [SCAMMER]})
+        await _confirmed(stage, order, "lifted")
+        await call(stage, "answered", SCAMMER, tmp_path)
+
+
+async def _in_step(stage: Stage) -> None:
+    """Until the node holds the ledger's newest list."""
+
+    async def look() -> bool:
+        async with stage.agent() as agent:
+            status = await agent.get("/v1/status")
+        return bool(status["nodes"][0]["digest"] == status["ledger"]["digest"])
+
+    await eventually(look, "the node in step", 10)
