@@ -43,7 +43,7 @@ fuzz: ## Fuzz the element for ten minutes (nightly Rust and cargo-fuzz)
 	$(CARGO) +nightly fuzz run element -- -max_total_time=600
 
 bench: setup ## The figures that the README quotes
-	$(BIN)/python -P perf/run.py
+	$(BIN)/python perf/run.py
 
 docs: setup ## Write the generated pages anew
 	$(BIN)/python -P -m agent.reference
