@@ -61,5 +61,5 @@ clean: ## Remove everything that was made here
 
 $(CORE): .venv/installed $(RUST)
 	@echo "building the Rust core"
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --quiet --release >/dev/null
+	@said=$$(VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release 2>&1) || { echo "$$said"; exit 1; }
 	@touch $@

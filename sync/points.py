@@ -1,7 +1,7 @@
 """Named points at which a test kills the process, to see that every crash leaves the ledger whole.
 
 `reach(name)` does nothing unless PALANG_KILL_AT holds that name; then the process ends at once by SIGKILL,
-which no handler sees. PALANG_KILL_AT=name:3 ends it at the third time. Names stand in one table, so that a test
+which no handler sees. PALANG_KILL_AT=name:3 ends it at the third time, name:3:PID ends another process then. Names stand in one table, so that a test
 can walk through all of them and a misspelt one is an error, not a silent pass.
 """
 
@@ -29,11 +29,12 @@ _ENVIRONMENT = "PALANG_KILL_AT"
 
 
 class _Fuse:
-    """How often the armed point may still be passed."""
+    """How often the armed point may still be passed, and which process it ends then."""
 
     def __init__(self, armed: str) -> None:
-        self.name, _, times = armed.partition(":")
+        self.name, times, victim = f"{armed}::".split(":")[:3]
         self.left = int(times or 1)
+        self.victim = int(victim or os.getpid())
         if self.name and self.name not in POINTS:
             raise ValueError(f"{_ENVIRONMENT}={armed}: no such point; known: {', '.join(POINTS)}")
 
@@ -47,5 +48,5 @@ def reach(name: str) -> None:
         raise KeyError(f"no point is named {name}")
     if name == _fuse.name:
         _fuse.left -= 1
-        if _fuse.left <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if _fuse.left == 0:
+            os.kill(_fuse.victim, signal.SIGKILL)

@@ -32,6 +32,13 @@ def test_the_armed_point_ends_the_process() -> None:
     assert run(code, "outbox.after_send").stdout == "alive\n"
 
 
+def test_the_armed_point_ends_another_process() -> None:
+    with subprocess.Popen(["sleep", "60"]) as victim:
+        code = "from sync.points import reach; reach('feed.after_ack'); reach('feed.after_ack'); print('alive')"
+        assert run(code, f"feed.after_ack:1:{victim.pid}").stdout == "alive\n"
+        assert victim.wait(5) == -signal.SIGKILL
+
+
 def test_the_armed_point_ends_the_process_at_the_time_asked_for() -> None:
     code = "from sync.points import reach\nfor n in range(5): reach('feed.before_ack'); print(n, flush=True)"
     found = run(code, "feed.before_ack:3")

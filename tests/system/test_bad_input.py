@@ -59,7 +59,7 @@ def _twice(desk: Desk) -> bytes:
 
 def _flipped(desk: Desk) -> bytes:
     head, body, signature = desk.order().split(b".")
-    return b".".join((head, body, bytes([signature[0] ^ 1]) + signature[1:]))
+    return b".".join((head, body, (b"B" if signature.startswith(b"A") else b"A") + signature[1:]))
 
 
 def _none(desk: Desk) -> bytes:

@@ -41,6 +41,26 @@ async def test_killed_at_a_named_point(conversation: Conversation, stage: Stage,
     await conversation.settle()
 
 
+@pytest.mark.parametrize("victim", ["redis", "mosquitto"])
+@pytest.mark.parametrize("point", [point for point in POINTS if not point.startswith("node.")])
+async def test_a_server_killed_at_a_named_point(
+    conversation: Conversation, stage: Stage, point: str, victim: str
+) -> None:
+    """The agent lives, and what it leans on is gone in the middle of its work."""
+    await stage.children["agent"].stop()
+    server = stage.children[victim]
+    await stage.start_child("agent", {"PALANG_KILL_AT": f"{point}:3:{server.pid}"})
+    talking = asyncio.create_task(conversation.talk(0.5))
+
+    async def died() -> bool:
+        return not server.running
+
+    await talking
+    await eventually(died, f"{victim} killed at {point}", 20.0)
+    await stage.start_child(victim)
+    await conversation.settle()
+
+
 async def test_killed_at_random_instants(conversation: Conversation, stage: Stage) -> None:
     chance = random.Random(20261122)
     for instant in range(INSTANTS):

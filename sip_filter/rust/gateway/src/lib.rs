@@ -193,6 +193,8 @@ impl Gateway {
     /// remembered or counted.
     pub fn synthetic(&self, trunk: &str, numbers: &[String]) -> Result<Vec<u16>, Error> {
         let shared = Arc::clone(&self.lock().shared);
+        // The newest list, not the one of two milliseconds ago: the answers stand beside its revision.
+        shared.reader.refresh().map_err(Error::Io)?;
         let element = shared.element();
         let trunks = &element.setup.trunks;
         let Some(index) = trunks.iter().position(|known| &*known.name == trunk) else {
