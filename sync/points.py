@@ -1,8 +1,8 @@
 """Named points at which a test kills the process, to see that every crash leaves the ledger whole.
 
-`reach(name)` does nothing unless PALANG_KILL_AT holds that name; then the process ends at once by SIGKILL,
-which no handler sees. PALANG_KILL_AT=name:3 ends it at the third time, name:3:PID ends another process then. Names stand in one table, so that a test
-can walk through all of them and a misspelt one is an error, not a silent pass.
+`reach(name)` does nothing unless PALANG_KILL_AT holds that name; then the process ends at once by SIGKILL, which no
+handler sees. PALANG_KILL_AT=name:3 ends it at the third time, name:3:PID ends another process then. Names stand in one
+table, so that a test can walk through all of them and a misspelt one is an error, not a silent pass.
 """
 
 import os
