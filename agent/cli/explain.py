@@ -83,7 +83,7 @@ def _page(found: dict[str, Any]) -> None:
             (
                 (
                     *("wins" if r["wins"] else "", r["id"], r["subject"], r["action"], r["mode"]),
-                    *(r["origin"], r["order"], r["ticket"], r["since"]),
+                    *(r["origin"], r["order"], r["ticket"], f"{r['since'] or '—'}  {r['created_at']}"),
                 )
                 for r in found["rules"]
             ),

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -20,7 +22,11 @@ T = TypeVar("T")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="A number; - reads it from stdin, out of the history.")]
 
-console = Console(highlight=False, soft_wrap=True)
+_WIDTH = 160
+"""Least width of a table: an id cut in two could not be copied; a narrow terminal wraps the line."""
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z")
+
+console = Console(highlight=False, soft_wrap=True, width=max(shutil.get_terminal_size().columns, _WIDTH))
 
 
 def run(awaitable: Awaitable[T]) -> T:
@@ -53,7 +59,7 @@ def show(record: Any, as_json: bool, people: Callable[[Any], None]) -> None:
 
 def say(line: str) -> None:
     """Print one line for people, as it is: what comes from outside is never read as markup."""
-    console.print(line, markup=False)
+    console.print(_readable(line), markup=False)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
@@ -73,4 +79,9 @@ def stdin_or(text: str) -> str:
 
 
 def _cell(value: object) -> Text:
-    return Text("—" if value is None else str(value))
+    return Text("—" if value is None else _readable(str(value)), no_wrap=True)
+
+
+def _readable(text: str) -> str:
+    """Times as people read them; `--json` keeps them whole."""
+    return _MOMENT.sub(r"\1 \2Z", text)
