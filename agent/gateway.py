@@ -20,6 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the gateway until SIGTERM; returns its exit code."""
     parser = argparse.ArgumentParser("palang gateway", description="Run one node: the SIP gateway and its list.")
     parser.add_argument("--config", type=Path, help="The settings file.")
+    parser.add_argument("--json", action="store_true", help="The log is JSON lines, with this option and without.")
     options = parser.parse_args(arguments)
     logs.configure()
     try:

@@ -23,6 +23,8 @@ async def report(parts: Parts, now: datetime) -> dict[str, Any]:
         failure = ""
     except LedgerUnavailable as error:
         ledger, failure = None, str(error)
+    for node in nodes:
+        node["lag"] = _lag(node, ledger.head) if ledger and node["answers"] else None
     down, degraded = _complaints(parts, nodes, ledger, failure)
     store, link = parts.publisher.state, parts.link.state
     return {
@@ -83,6 +85,12 @@ async def _node(node: RosterNode) -> dict[str, Any]:
         "entries": state.get("sizes", {}).get("numbers", 0) + state.get("sizes", {}).get("prefixes", 0),
         "error": "",
     }
+
+
+def _lag(node: dict[str, Any], head: Head) -> int | None:
+    """How many revisions a node is behind the ledger; None when it stands in another epoch."""
+    epoch, n = map(int, node["revision"].split("."))
+    return head.n - n if epoch == head.epoch else None
 
 
 def _complaints(

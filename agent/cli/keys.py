@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Keys: make new ones.")
 
 @app.command()
 def new(
-    folder: Annotated[Path, typer.Argument(help="Folder for the key files; files that are there stay untouched.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the key files; none is ever overwritten.")] = Path("keys"),
     name: Annotated[
         str, typer.Option("--name", help="Whose signing key it is; the files are named by it.")
     ] = "operator",

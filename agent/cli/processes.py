@@ -16,6 +16,8 @@ from config import ConfigError
 
 Config = Annotated[Path | None, typer.Option("--config", help="The settings file; else $PALANG_CONFIG.")]
 
+JsonLog = Annotated[bool, typer.Option("--json", help="The log is JSON lines, with this option and without.")]
+
 
 def demo(as_json: Json = False) -> None:
     """Show the main job on real parts, in about a minute. Exit 0 only if every step held."""
@@ -41,16 +43,17 @@ def up(
     folder: Annotated[Path, typer.Option("--dir", help="Where the set keeps its state.")] = Path(".palang"),
     regulator: Annotated[bool, typer.Option(help="Start the regulator's stand-in too.")] = True,
     switch: Annotated[str, typer.Option("--switch", help="The switch behind; else one that answers is started.")] = "",
-    listen: Annotated[int, typer.Option("--port", help="UDP port of the gateway on 127.0.0.1.")] = 5060,
+    port: Annotated[int, typer.Option("--port", help="UDP port of the gateway on 127.0.0.1.")] = 5060,
+    as_json: Json = False,
 ) -> None:
     """Start the whole set on loopback and stay until Ctrl-C."""
     try:
-        asyncio.run(_up(folder.absolute(), regulator, switch, listen))
+        asyncio.run(_up(folder.absolute(), regulator, switch, port, as_json))
     except (ChildError, ConfigError) as error:
         fail(str(error), UNUSABLE)
 
 
-def agent(config: Config = None) -> None:
+def agent(config: Config = None, as_json: JsonLog = False) -> None:
     """Run the agent until SIGTERM."""
     from agent import daemon
     from sync.ledger import LedgerError
@@ -62,7 +65,7 @@ def agent(config: Config = None) -> None:
         fail(str(error), UNUSABLE)
 
 
-def gateway(config: Config = None) -> None:
+def gateway(config: Config = None, as_json: JsonLog = False) -> None:
     """Run one node: the SIP gateway and its list, until SIGTERM."""
     from agent.gateway import main
 
@@ -80,7 +83,7 @@ def check_config(file: Path, as_json: Json = False) -> None:
     show(record, as_json, lambda _: say(f"{file}: usable; {len(trunks)} trunks, {len(nodes)} nodes on the roster"))
 
 
-async def _up(folder: Path, regulator: bool, switch: str, port: int) -> None:
+async def _up(folder: Path, regulator: bool, switch: str, port: int, as_json: bool) -> None:
     from agent.demo.phones import Switch
     from agent.stage import Stage
 
@@ -97,10 +100,13 @@ async def _up(folder: Path, regulator: bool, switch: str, port: int) -> None:
     stop = asyncio.Event()
     stop_signals(stop.set)
     async with Stage(folder, behind, with_regulator=regulator, gateway=("127.0.0.1", port)) as stage:
-        here, there = (f"{host}:{port}" for host, port in (stage.gateway, behind))
-        say(f"up: the gateway at udp:{here} takes calls from {stage.caller}; the switch behind it is {there}")
-        say(f"settings {stage.settings}; try `palang status`, `palang regulator ticket open - --category vishing`")
-        say("Ctrl-C ends it")
+        record = {
+            "gateway": "{}:{}".format(*stage.gateway),
+            "caller": stage.caller,
+            "switch": "{}:{}".format(*behind),
+            "settings": str(stage.settings),
+        }
+        show(record, as_json, _told)
         watch = asyncio.create_task(stage.watch())
         wait = asyncio.create_task(stop.wait())
         await asyncio.wait({watch, wait}, return_when=asyncio.FIRST_COMPLETED)
@@ -110,3 +116,9 @@ async def _up(folder: Path, regulator: bool, switch: str, port: int) -> None:
                 await task
     if answering:
         answering.close()
+
+
+def _told(record: dict[str, str]) -> None:
+    say(f"up: the gateway at udp:{record['gateway']} takes calls from {record['caller']}")
+    say(f"the switch behind it is {record['switch']}; the settings are {record['settings']}")
+    say("try `palang status` and `palang regulator order block -` in this folder; Ctrl-C ends it")

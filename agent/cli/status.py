@@ -33,8 +33,8 @@ def _page(status: dict[str, Any]) -> None:
     say(f"orders   {orders or 'none'}")
     say("")
     table(
-        ("node", "revision", "entries", "trunks", "state"),
-        ((n["node"], n.get("revision"), n.get("entries"), _trunks(n), _node(n)) for n in status["nodes"]),
+        ("node", "revision", "lag", "entries", "trunks", "state"),
+        ((n["node"], n.get("revision"), n["lag"], n.get("entries"), _trunks(n), _node(n)) for n in status["nodes"]),
         "the roster has no node",
     )
     if status["deadlines"]:

@@ -24,13 +24,14 @@ app.add_typer(order_app, name="order")
 
 Ticket = Annotated[str | None, typer.Option("--ticket", help="Reference of an open ticket; without it one is opened.")]
 Category = Annotated[str | None, typer.Option("--category", help="Kind of scam, as the regulator names it.")]
+JsonLog = Annotated[bool, typer.Option("--json", help="The log is JSON lines, with this option and without.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="Palang's settings file, table [regulator]; else $PALANG_CONFIG.")
 ]
 
 
 @app.command()
-def serve(config: Config = None) -> None:
+def serve(config: Config = None, as_json: JsonLog = False) -> None:
     """Run the stand-in until SIGTERM or Ctrl-C."""
     import uvloop
 

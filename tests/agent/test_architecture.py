@@ -18,6 +18,50 @@ def test_a_package_with_a_common_name_is_ours(package: object) -> None:
     assert Path(str(package.__file__)).parent.parent == ROOT  # type: ignore[attr-defined]
 
 
+LAYOUT = {
+    *(".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "agent", "config"),
+    *("docs", "perf", "pyproject.toml", "requirements.lock", "sip_filter", "sync", "tests"),
+}
+OTHER_WORDS = {  # what others call it -> our word (docs/vocabulary.md)
+    "blacklist": "list",
+    "blocklist": "list",
+    "denylist": "list",
+    "whitelist": "an allow rule",
+    "allowlist": "an allow rule",
+    "takedown": "order",
+    "block request": "order",
+    "audit log": "journal",
+    "whitelisted": "allowed",
+    "blacklisted": "rejected",
+    "acknowledgment": "receipt",
+    "dry run": "shadow",
+    "dry-run": "shadow",
+}
+
+
+def _ours() -> list[Path]:
+    """Every text file that git tracks."""
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_the_layout_is_the_designs() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in _ours()} == LAYOUT
+    assert not list((ROOT / "tests").rglob("__init__.py")), "tests/sync would shadow sync"
+
+
+def test_the_vocabulary_is_the_designs() -> None:
+    mine = Path(__file__).resolve()
+    found = {
+        f"{path.relative_to(ROOT)} says {word!r}: the word is {ours}"
+        for path in _ours()
+        if path != mine and path.suffix in {".py", ".rs", ".md", ".toml", ".lua", ".pyi", ".json"}
+        for word, ours in OTHER_WORDS.items()
+        if word in path.read_text(encoding="utf-8").lower()
+    }
+    assert found == set()
+
+
 @pytest.mark.parametrize("name", documents())
 def test_a_generated_page_is_current(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == documents()[name], "run `make docs`"

@@ -292,7 +292,7 @@ impl ListView for View<'_> {
     }
 }
 
-/// A list on the heap, for tests, fuzzing and dry runs.
+/// A list on the heap, for tests, fuzzing and questions about a few entries.
 pub struct Memory {
     words: Box<[AtomicU64]>,
     layout: Layout,
