@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
 from agent.explain import explain, plan_of
+from agent.explain_message import explain_message
+from agent.raw_message import MOST_RAW_TEXT
 from agent.status import report
 from agent.views import order_record, rule_record, story_record
 from agent.wiring import Parts
@@ -66,6 +68,13 @@ class Question(_Body):
 
     text: str = Field(max_length=256)
     trunk: str | None = Field(None, max_length=32)
+
+
+class RawQuestion(_Body):
+    """A SIP message as it came, and the trunk that it came on."""
+
+    raw: Base64Bytes = Field(max_length=MOST_RAW_TEXT, description="At most one datagram, in base64.")
+    trunk: str = Field(max_length=32)
 
 
 def app(parts: Parts) -> FastAPI:
@@ -138,6 +147,11 @@ def app(parts: Parts) -> FastAPI:
     async def explain_number(body: Question) -> dict[str, Any]:
         """How a number is read, what touches it, which rule wins and why."""
         return await explain(parts, body.text, body.trunk)
+
+    @api.post("/v1/explain/message")
+    async def explain_raw(body: RawQuestion) -> dict[str, Any]:
+        """How a SIP message is read on a trunk, who it says it comes from, what it would get and why."""
+        return await explain_message(parts, body.raw, body.trunk)
 
     @api.post("/v1/store/rebuild")
     async def rebuild(body: Rebuild, actor: Actor = _LOCAL) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Why a number is blocked, or not: how it was read, the rules that touch it, which wins and why, since when, where."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from agent.settings import RosterNode, Settings
 from agent.views import mask, mask_digits, rule_record
 from agent.wiring import Parts
 from sip_filter import judge, read_number
 from sip_filter.control import AskError, ask
+from sip_filter.settings import Trunk
 from sync.ledger import Ledger, RuleView
 
 _NODE_SECONDS = 2.0
@@ -34,7 +36,7 @@ async def explain(parts: Parts, text: str, trunk: str | None) -> dict[str, Any]:
         return {**record, "verdict": "pass", "why": "it can't be read as a number, so no rule matches", "rules": []}
     rules = await parts.ledger.read(Ledger.rules_touching, number)
     lines = await parts.ledger.read(Ledger.entries_touching, number)
-    outcome = _outcome(rules, lines, number, trunk or _NO_TRUNK)
+    outcome = decide([rules], lines, [(number, True)], trunk or _NO_TRUNK)
     nodes = await asyncio.gather(*(_on_node(node, number) for node in parts.settings.proof.roster))
     return {
         **record,
@@ -46,34 +48,49 @@ async def explain(parts: Parts, text: str, trunk: str | None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """What the decision says, in words."""
+class Outcome:
+    """What the decision says, in words, and on which of the identities it rests."""
 
     verdict: str
     why: str
     winner: RuleView | None
+    identity: int | None
 
 
-def _outcome(rules: list[RuleView], lines: list[str], number: str, trunk: str) -> _Outcome:
-    """Ask the filter's own decision, on the ledger's list, and find the rule behind its answer."""
-    found = judge(lines, [(number, True)], trunk)
-    subject, authority, action = found.subject, found.authority, found.action
+def decide(
+    rules: Sequence[list[RuleView]],
+    lines: Sequence[str],
+    identities: Sequence[tuple[str, bool]],
+    trunk: str,
+    kind: Literal["call", "message"] = "call",
+    mode: Literal["enforce", "shadow"] = "enforce",
+) -> Outcome:
+    """Ask the filter's own decision, on the ledger's list, and find the rule behind its answer.
+
+    `rules` has, for each of `identities`, those that touch it.
+    """
+    found = judge(lines, identities, trunk, kind, mode)
+    subject, authority, action, identity = found.subject, found.authority, found.action, found.identity
     shadowed = found.shadow is not None and found.subject is None
     if shadowed:
         subject, authority, action = found.shadow, found.shadow_authority, found.shadow_action
+        identity = found.shadow_identity
+    touching = rules[identity] if identity is not None else [rule for some in rules for rule in some]
     winner = next(
         (
             r
-            for r in rules
-            if (r.subject, r.authority, r.action) == (subject, authority, action) and _active(r, shadowed)
+            for r in touching
+            if (r.subject, r.authority, r.action) == (subject, authority, action) and _active(r, shadowed, mode)
         ),
         None,
     )
-    return _Outcome(found.verdict, _why(rules, winner, shadowed=shadowed), winner)
+    if shadowed and winner and winner.mode == "enforce":
+        return Outcome(found.verdict, f"{winner.id} is only counted: the trunk is in shadow", winner, identity)
+    return Outcome(found.verdict, _why(touching, winner, shadowed=shadowed), winner, identity)
 
 
-def _active(rule: RuleView, shadowed: bool) -> bool:
-    return rule.mode == ("shadow" if shadowed else "enforce")
+def _active(rule: RuleView, shadowed: bool, mode: str) -> bool:
+    return rule.mode == "enforce" if not shadowed else rule.mode == "shadow" or mode == "shadow"
 
 
 def _why(rules: list[RuleView], winner: RuleView | None, *, shadowed: bool) -> str:
@@ -109,10 +126,13 @@ async def _on_node(node: RosterNode, number: str) -> dict[str, Any]:
 
 def plan_of(settings: Settings, trunk: str | None) -> str:
     """The dial plan of a trunk, or the international one. Raises ValueError for an unknown trunk."""
-    if trunk is None:
-        return "international"
+    return "international" if trunk is None else trunk_of(settings, trunk).plan
+
+
+def trunk_of(settings: Settings, trunk: str) -> Trunk:
+    """The settings of a trunk. Raises ValueError for an unknown one."""
     for known in settings.gateway.trunks:
         if known.name == trunk:
-            return known.plan
+            return known
     names = ", ".join(known.name for known in settings.gateway.trunks) or "none"
     raise ValueError(f"trunk {trunk!r} is not in the settings; the trunks are: {names}")

@@ -229,9 +229,13 @@ class Gateway:
 
 @type_check_only
 class MessageReading(TypedDict):
-    """How a message is read: `kind` is None for what is never judged, `fault` is the refusal of a malformed one."""
+    """How a message is read: `kind` is None for what is never judged, `fault` is the refusal of a malformed one.
+
+    `dropped` is what gets no answer at all, `protected` goes to a protected number and passes."""
 
     kind: Literal["call", "message"] | None
+    dropped: bool
+    protected: bool
     fault: tuple[int, str] | None
     identities: list[tuple[str, bool]]
     unreadable: int
@@ -244,7 +248,9 @@ class NumberReading(TypedDict):
     number: str | None
     steps: list[str]
 
-def read_message(raw: bytes, plan: str, trusted: bool, rpid: bool = False) -> MessageReading:
+def read_message(
+    raw: bytes, plan: str, trusted: bool, rpid: bool = False, protected: Sequence[str] = ()
+) -> MessageReading:
     """Who a message says it comes from, step by step; ValueError for an unknown plan."""
 
 def read_number(text: str, plan: str) -> NumberReading:

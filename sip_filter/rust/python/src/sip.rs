@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use palang_core::counter::Counter;
 use palang_core::decision::{Identity, Kind};
-use palang_core::identity::{callers, Terms};
+use palang_core::identity::{callers, is_protected, Terms};
 use palang_core::message::{self, Method, Start, Unreadable};
 use palang_core::plan::{Plan, Reading, EDITIONS};
 use palang_gateway::{Error, Gateway as Threads};
@@ -75,8 +75,19 @@ impl Gateway {
 
 /// How a message is read, step by step.
 #[pyfunction]
-#[pyo3(signature = (raw, plan, trusted, rpid = false))]
-fn read_message(py: Python<'_>, raw: &[u8], plan: &str, trusted: bool, rpid: bool) -> PyResult<Py<PyDict>> {
+#[pyo3(signature = (raw, plan, trusted, rpid = false, protected = Vec::new()))]
+fn read_message(
+    py: Python<'_>,
+    raw: &[u8],
+    plan: &str,
+    trusted: bool,
+    rpid: bool,
+    protected: Vec<String>,
+) -> PyResult<Py<PyDict>> {
+    let protected: Vec<Box<[u8]>> = protected
+        .into_iter()
+        .map(|code| code.into_bytes().into())
+        .collect();
     let terms = Terms {
         plan: plan_named(plan)?,
         trusted,
@@ -87,17 +98,23 @@ fn read_message(py: Python<'_>, raw: &[u8], plan: &str, trusted: bool, rpid: boo
     let mut fault = None;
     let mut identities: Vec<Identity> = Vec::new();
     let mut unreadable = 0;
+    let mut dropped = false;
+    let mut to_protected = false;
     let mut fields = Vec::new();
     match message::read(raw, &mut fields) {
-        Err(why) => steps.push(
-            match why {
-                Unreadable::KeepAlive => "only line ends: a keep-alive",
-                Unreadable::NotSip => "no start line of SIP/2.0",
-                Unreadable::NoVia => "no readable Via: no answer is possible",
-            }
-            .to_owned(),
-        ),
+        Err(why) => {
+            dropped = true;
+            steps.push(
+                match why {
+                    Unreadable::KeepAlive => "only line ends: a keep-alive",
+                    Unreadable::NotSip => "no start line of SIP/2.0",
+                    Unreadable::NoVia => "no readable Via: no answer is possible",
+                }
+                .to_owned(),
+            );
+        }
         Ok(message) => {
+            to_protected = is_protected(&message, &protected);
             kind = match message.start {
                 Start::Request {
                     method: Method::Message,
@@ -110,6 +127,10 @@ fn read_message(py: Python<'_>, raw: &[u8], plan: &str, trusted: bool, rpid: boo
                 _ => None,
             };
             fault = message.fault;
+            if kind.is_some() && fault.is_none() && !message.to.tag.is_empty() {
+                steps.push("To has a tag: inside a dialog, where nothing is judged".to_owned());
+                kind = None;
+            }
             if let (Some(kind), None) = (kind, fault) {
                 match callers(&message, kind, &terms, &mut steps) {
                     Ok(found) => {
@@ -127,6 +148,8 @@ fn read_message(py: Python<'_>, raw: &[u8], plan: &str, trusted: bool, rpid: boo
         .collect();
     let dict = PyDict::new(py);
     dict.set_item("kind", kind.map(Kind::word))?;
+    dict.set_item("dropped", dropped)?;
+    dict.set_item("protected", to_protected)?;
     dict.set_item("fault", fault.map(message::Fault::status))?;
     dict.set_item("identities", found)?;
     dict.set_item("unreadable", unreadable)?;
