@@ -122,6 +122,17 @@ pub fn judge(list: &impl ListView, identities: &[Identity], trunk: &TrunkScope, 
     judgement
 }
 
+impl Judgement {
+    /// What counts as a hit: the clause that stopped or marked the request, and the one that would have (true).
+    pub fn hits(&self) -> [Option<(Match, bool)>; 2] {
+        let decided = self.decided.filter(|_| self.verdict != Verdict::Pass);
+        [
+            decided.map(|(_, found)| (found, false)),
+            self.shadow.map(|(_, found)| (found, true)),
+        ]
+    }
+}
+
 impl Kind {
     pub fn word(self) -> &'static str {
         match self {

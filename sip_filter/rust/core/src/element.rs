@@ -5,13 +5,12 @@
 //! next hops, and nobody else gets an answer.
 
 use std::net::SocketAddr;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use crate::counter::{Counter, Marks};
 use crate::course::{self, Course, Memory};
-use crate::decision::{judge, Judgement, Kind, ListView, Match, Revision, TrunkScope, Verdict};
+use crate::decision::{Judgement, Kind, ListView, Match, Revision, TrunkScope, Verdict};
 use crate::forward::{self, Edits};
-use crate::identity::{callers, is_protected};
+use crate::inquiry::{self, Ground};
 use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable};
 use crate::reply;
 use crate::setup::{Hop, Peer, Response, Setup, Trunk};
@@ -277,60 +276,47 @@ impl Turn<'_> {
     fn decide<L: ListView>(&mut self, index: usize, kind: Kind, list: Option<&L>) -> Result<Verdict, Fault> {
         let setup = &self.element.setup;
         let trunk = &setup.trunks[index];
-        let pass = |output: &mut Output, why| {
-            output.marks.add(why);
-            Ok(Verdict::Pass)
-        };
         if setup.bypass {
-            return pass(self.output, Counter::Bypassed);
+            self.output.marks.add(Counter::Bypassed);
+            return Ok(Verdict::Pass);
         }
-        if is_protected(self.message, &setup.protected) {
-            return pass(self.output, Counter::Protected);
-        }
-        let Some(list) = list else {
-            return pass(self.output, Counter::NoList);
+        let ground = Ground {
+            terms: &trunk.terms,
+            scope: TrunkScope {
+                key: trunk.key,
+                mode: trunk.mode,
+            },
+            protected: &setup.protected,
         };
-        let callers = callers(self.message, kind, &trunk.terms, &mut ())?;
-        for _ in 0..callers.unreadable.min(4) {
+        let finding = inquiry::ask(self.message, kind, &ground, list)?;
+        for _ in 0..finding.callers.unreadable.min(4) {
             self.output.marks.add(Counter::Unreadable);
         }
-        if callers.as_slice().is_empty() {
-            return pass(self.output, Counter::Anonymous);
-        }
-        let scope = TrunkScope {
-            key: trunk.key,
-            mode: trunk.mode,
+        self.output.marks.add(finding.outcome);
+        let Some(judgement) = finding.judgement else {
+            return Ok(Verdict::Pass);
         };
-        // A fault in the list must stop no call.
-        let judged = catch_unwind(AssertUnwindSafe(|| judge(list, callers.as_slice(), &scope, kind)));
-        let Ok(judgement) = judged else {
-            return pass(self.output, Counter::JudgeError);
-        };
-        self.output.marks.add(Counter::Judged);
         self.note_hits(index, kind, &judgement);
         Ok(judgement.verdict)
     }
 
     fn note_hits(&mut self, trunk: usize, kind: Kind, judgement: &Judgement) {
-        if judgement.verdict == Verdict::Pass && judgement.shadow.is_none() {
+        let hits = judgement.hits();
+        if hits == [None; 2] {
             return;
         }
         let call = self.element.setup.keys.call(self.message);
-        let revision = judgement.revision;
-        let hit = |matched, shadow| Hit {
-            kind,
-            trunk,
-            matched,
-            shadow,
-            revision,
-            call,
-        };
-        if let (Verdict::Reject | Verdict::Label, Some((_, matched))) = (judgement.verdict, judgement.decided)
-        {
-            self.output.hits[0] = Some(hit(matched, false));
-        }
-        if let Some((_, matched)) = judgement.shadow {
-            self.output.hits[1] = Some(hit(matched, true));
+        self.output.hits = hits.map(|hit| {
+            hit.map(|(matched, shadow)| Hit {
+                kind,
+                trunk,
+                matched,
+                shadow,
+                revision: judgement.revision,
+                call,
+            })
+        });
+        if judgement.shadow.is_some() {
             self.output.marks.add(Counter::Shadowed);
         }
     }

@@ -77,8 +77,17 @@ pub fn is_protected(message: &Message<'_>, codes: &[Box<[u8]>]) -> bool {
     let Start::Request { uri: target, .. } = message.start else {
         return false;
     };
+    target.contains(&b':') && is_protected_callee(target, codes)
+}
+
+/// The same for a callee known otherwise: a URI, or digits as dialled.
+pub fn is_protected_callee(target: &[u8], codes: &[Box<[u8]>]) -> bool {
+    let is_code = |user: &[u8]| {
+        let user = user.strip_prefix(b"+62").unwrap_or(user);
+        codes.iter().any(|code| **code == *user)
+    };
     let Some(target) = uri::read(target) else {
-        return false;
+        return is_code(target);
     };
     match target.scheme {
         Scheme::Urn => {
@@ -93,8 +102,7 @@ pub fn is_protected(message: &Message<'_>, codes: &[Box<[u8]>]) -> bool {
             let Some(user) = uri::unescape(target.user, &mut space) else {
                 return false;
             };
-            let user = user.strip_prefix(b"+62").unwrap_or(user);
-            codes.iter().any(|code| **code == *user)
+            is_code(user)
                 && uri::Params::new(target.user_params)
                     .all(|param| param.name.eq_ignore_ascii_case(b"phone-context"))
         }
@@ -103,7 +111,22 @@ pub fn is_protected(message: &Message<'_>, codes: &[Box<[u8]>]) -> bool {
 }
 
 impl Callers {
-    fn none() -> Callers {
+    /// The callers whose numbers are given as the trunk writes them.
+    ///
+    /// Err: more values than are read.
+    pub fn of<'a>(texts: impl IntoIterator<Item = &'a [u8]>, terms: &Terms) -> Result<Callers, Fault> {
+        let mut callers = Callers::none();
+        for text in texts {
+            callers.values += 1;
+            if callers.values > MOST {
+                return Err(Fault::Identities);
+            }
+            callers.take(terms.plan.read(text, None, &mut ()), terms);
+        }
+        Ok(callers)
+    }
+
+    pub(crate) fn none() -> Callers {
         let nobody = Identity {
             number: Number::from_value(1_000_000).expect("seven digits"),
             trusted: false,

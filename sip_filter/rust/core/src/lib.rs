@@ -25,6 +25,7 @@ pub mod course;
 pub mod element;
 pub mod forward;
 pub mod identity;
+pub mod inquiry;
 pub mod message;
 pub mod plan;
 pub mod reply;

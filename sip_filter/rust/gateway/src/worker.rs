@@ -216,11 +216,7 @@ impl Hits<'_> {
             subject: hit.matched.subject,
             authority: hit.matched.authority,
             action: hit.matched.action,
-            effect: match (hit.shadow, hit.matched.action) {
-                (true, _) => HitEffect::Shadow,
-                (false, palang_core::clause::Action::Label) => HitEffect::Label,
-                (false, _) => HitEffect::Reject,
-            },
+            effect: HitEffect::of(hit.matched.action, hit.shadow),
             kind: hit.kind,
             trunk_key: element.setup.trunks[hit.trunk].key,
             revision: hit.revision,

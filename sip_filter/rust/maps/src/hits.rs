@@ -127,6 +127,15 @@ impl Rings {
 impl Effect {
     pub const ALL: [Effect; 3] = [Effect::Reject, Effect::Label, Effect::Shadow];
 
+    /// What a clause did, or in shadow would have done.
+    pub fn of(action: Action, shadow: bool) -> Effect {
+        match (shadow, action) {
+            (true, _) => Effect::Shadow,
+            (false, Action::Label) => Effect::Label,
+            (false, _) => Effect::Reject,
+        }
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Effect::Reject => "reject",
