@@ -174,6 +174,63 @@ def bench_lookup(live: StrPath, count: int) -> tuple[float, float]:
     """Nanoseconds per look-up over `count` numbers of the list in random order: each waiting for the one before, and in
     batches of 64."""
 
+# --- hook
+
+@final
+class Decision:
+    """What the hook answers for one request. Nothing but `number` and `subject` is personal."""
+
+    @property
+    def verdict(self) -> Literal["pass", "reject", "label", "malformed"]: ...
+    @property
+    def status(self) -> tuple[int, str] | None:
+        """The final response that the request should get: (603, "Decline"), or why it is malformed; None to go on."""
+
+    @property
+    def why(self) -> str:
+        """`judged`, or why it was not, by the gateway's counters: `protected`, `no_list`, `anonymous`, `in_dialog`,
+        `malformed`, `judge_errors`; and `not_a_call`, `not_sip`."""
+
+    @property
+    def subject(self) -> str | None:
+        """Whose clause decided; with `pass`, the one whose `allow` excused an identity."""
+
+    @property
+    def number(self) -> str | None:
+        """The caller that it was found for, whole: `Number.parse(…).masked()` before a person sees it."""
+
+    @property
+    def shadow(self) -> str | None:
+        """Whose clause would have decided, were it or the trunk enforcing."""
+
+    @property
+    def revision(self) -> tuple[int, int]:
+        """The list that was asked was this one or a newer one; (0, 0) when none was."""
+
+@final
+class Hook:
+    """What `sip_filter.hook.Hook` is made of, and says there."""
+
+    def __new__(
+        cls,
+        live: StrPath,
+        trunk: str,
+        plan: str,
+        trusted: bool,
+        mode: str,
+        protected: Sequence[str],
+        rpid: bool = False,
+        key: bytes | None = None,
+    ) -> Hook: ...
+    def judge_message(self, raw: bytes) -> Decision: ...
+    def judge(
+        self, numbers: Sequence[str], callee: str | None = None, kind: Literal["call", "message"] = "call"
+    ) -> Decision: ...
+    @property
+    def revision(self) -> tuple[int, int]: ...
+    @property
+    def lost_hits(self) -> int: ...
+
 # --- gateway
 
 @final

@@ -19,6 +19,6 @@ mod writer;
 pub use fault::{WriteError, MOST_CHANGES};
 pub use generation::Generation;
 pub use hits::{Effect, Hit, HitRing, Rings};
-pub use reader::{Held, Reader};
+pub use reader::{Follower, Held, Reader};
 pub use recover::Origin;
 pub use writer::Writer;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::ctl::Ctl;
 use crate::generation::Generation;
@@ -101,6 +102,12 @@ impl Reader {
         }
     }
 
+    /// Whether the page names another generation than that one, as far as a load tells.
+    fn is_past(&self, number: u64) -> bool {
+        let door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        door.ctl.as_ref().is_some_and(|page| page.generation() != number)
+    }
+
     /// The writer's last sign of life in Unix milliseconds; `None` when there is no `ctl`.
     pub fn heartbeat(&self) -> Option<u64> {
         self.door
@@ -109,6 +116,42 @@ impl Reader {
             .ctl
             .as_ref()
             .map(Ctl::heartbeat)
+    }
+}
+
+/// A reader without a housekeeper: it looks before each decision, which costs one load while nothing changed.
+pub struct Follower {
+    reader: Reader,
+    held: Held,
+    looked: Instant,
+    failed: bool,
+}
+
+impl Follower {
+    /// Opens the live folder as `Reader::open` does.
+    pub fn open(live: &Path) -> io::Result<Follower> {
+        let reader = Reader::open(live)?;
+        let held = reader.hold();
+        Ok(Follower {
+            failed: held.number() == 0,
+            reader,
+            held,
+            looked: Instant::now(),
+        })
+    }
+
+    /// The newest generation, or the last good one when that can't be had.
+    ///
+    /// A page that lost its name, which only system calls tell, and a list that could not be opened are looked at
+    /// again after `AGAIN`.
+    pub fn latest(&mut self) -> &Generation {
+        let swapped = !self.failed && self.reader.is_past(self.held.number());
+        if swapped || self.looked.elapsed() >= AGAIN {
+            self.looked = Instant::now();
+            self.failed = self.reader.refresh().is_err();
+            self.reader.catch_up(&mut self.held);
+        }
+        &self.held
     }
 }
 
@@ -134,3 +177,4 @@ impl std::ops::Deref for Held {
 }
 
 const TRIES: u32 = 100;
+const AGAIN: Duration = Duration::from_millis(10);

@@ -2,11 +2,13 @@
 
 use pyo3::prelude::*;
 
+mod hook;
 mod list;
 mod sip;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     list::register(module)?;
-    sip::register(module)
+    sip::register(module)?;
+    hook::register(module)
 }

@@ -182,7 +182,7 @@ fn counter_meanings(py: Python<'_>) -> PyResult<Py<PyDict>> {
     Ok(meanings.unbind())
 }
 
-fn plan_named(name: &str) -> PyResult<Plan> {
+pub fn plan_named(name: &str) -> PyResult<Plan> {
     let known = EDITIONS.each_ref().map(|edition| edition.name).join(", ");
     Plan::named(name)
         .ok_or_else(|| PyValueError::new_err(format!("plan {name:?} is not known (known: {known})")))

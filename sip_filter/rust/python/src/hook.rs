@@ -1,0 +1,314 @@
+//! `Hook`: the gateway's decision inside another program. What it promises is said in `sip_filter/_core.pyi`.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use palang_core::clause::trunk_key;
+use palang_core::counter::Counter;
+use palang_core::course::Keys;
+use palang_core::decision::{Judgement, Kind, ListView, Revision, TrunkMode, TrunkScope, Verdict};
+use palang_core::identity::{is_protected_callee, Callers, Terms};
+use palang_core::inquiry::{self, Finding, Ground};
+use palang_core::message::{self, Fault, Field, Method, Start};
+use palang_maps::{Effect, Follower, Hit, HitRing};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+
+use crate::sip::plan_named;
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Hook>()?;
+    module.add_class::<Decision>()
+}
+
+#[pyclass(frozen, module = "sip_filter._core")]
+struct Hook {
+    terms: Terms,
+    scope: TrunkScope,
+    protected: Vec<Box<[u8]>>,
+    keys: Keys,
+    state: Mutex<State>,
+}
+
+/// What changes from call to call.
+struct State {
+    list: Follower,
+    fields: Vec<Field>,
+    hits: Hits,
+}
+
+#[pyclass(frozen, get_all, module = "sip_filter._core")]
+struct Decision {
+    verdict: &'static str,
+    status: Option<(u16, &'static str)>,
+    why: &'static str,
+    subject: Option<String>,
+    number: Option<String>,
+    shadow: Option<String>,
+    revision: (u32, u64),
+}
+
+#[pymethods]
+impl Hook {
+    #[new]
+    #[pyo3(signature = (live, trunk, plan, trusted, mode, protected, rpid = false, key = None))]
+    #[allow(clippy::too_many_arguments)] // They are the keywords of a Python call.
+    fn new(
+        live: PathBuf,
+        trunk: &str,
+        plan: &str,
+        trusted: bool,
+        mode: &str,
+        protected: Vec<String>,
+        rpid: bool,
+        key: Option<[u8; 32]>,
+    ) -> PyResult<Hook> {
+        let wrong = |what: String| PyValueError::new_err(what);
+        let terms = Terms {
+            plan: plan_named(plan)?,
+            trusted,
+            rpid,
+        };
+        let mode = TrunkMode::from_word(mode)
+            .ok_or_else(|| wrong(format!("mode {mode:?} must be enforce, shadow or off")))?;
+        let is_code =
+            |code: &&String| (2..=15).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_digit());
+        if let Some(code) = protected.iter().find(|code| !is_code(code)) {
+            return Err(wrong(format!("protected code {code:?} must be 2 to 15 digits")));
+        }
+        let list = Follower::open(&live)?;
+        Ok(Hook {
+            terms,
+            scope: TrunkScope {
+                key: trunk_key(trunk),
+                mode,
+            },
+            protected: protected
+                .into_iter()
+                .map(|code| code.into_bytes().into())
+                .collect(),
+            keys: Keys::new(&key.unwrap_or_default()),
+            state: Mutex::new(State {
+                list,
+                fields: Vec::new(),
+                hits: Hits::of(&live),
+            }),
+        })
+    }
+
+    fn judge_message(&self, raw: &[u8]) -> Decision {
+        self.decide(|state| {
+            let State { list, fields, hits } = state;
+            let Ok(message) = message::read(raw, fields) else {
+                return Ok(Outcome::not_judged("not_sip"));
+            };
+            let kind = match message.start {
+                Start::Request { method, .. } => match method {
+                    Method::Invite => Some(Kind::Call),
+                    Method::Message => Some(Kind::Message),
+                    _ => None,
+                },
+                Start::Response { .. } => None,
+            };
+            let Some(kind) = kind else {
+                return Ok(Outcome::not_judged("not_a_call"));
+            };
+            if let Some(fault) = message.fault {
+                return Err(fault);
+            }
+            if !message.to.tag.is_empty() {
+                return Ok(Outcome::not_judged(Counter::InDialog.name()));
+            }
+            let ground = Ground {
+                terms: &self.terms,
+                scope: self.scope,
+                protected: &self.protected,
+            };
+            let generation = list.latest();
+            let list = (generation.number() != 0).then(|| generation.view());
+            let finding = inquiry::ask(&message, kind, &ground, list.as_ref())?;
+            hits.note(&finding, kind, self.scope.key, || self.keys.call(&message));
+            Ok(Outcome::of(&finding))
+        })
+    }
+
+    #[pyo3(signature = (numbers, callee = None, kind = "call"))]
+    fn judge(&self, numbers: Vec<PyBackedStr>, callee: Option<&str>, kind: &str) -> PyResult<Decision> {
+        let kind = Kind::from_word(kind)
+            .ok_or_else(|| PyValueError::new_err(format!("kind {kind:?} must be call or message")))?;
+        Ok(self.decide(|State { list, hits, .. }| {
+            let callers = Callers::of(numbers.iter().map(|text| text.as_bytes()), &self.terms)?;
+            if callee.is_some_and(|callee| is_protected_callee(callee.as_bytes(), &self.protected)) {
+                return Ok(Outcome::of(&Finding::unjudged(Counter::Protected, callers)));
+            }
+            let generation = list.latest();
+            let list = (generation.number() != 0).then(|| generation.view());
+            let finding = inquiry::ask_of(callers, kind, self.scope, list.as_ref());
+            let unnamed = hits.count;
+            hits.note(&finding, kind, self.scope.key, || unnamed_call(unnamed));
+            Ok(Outcome::of(&finding))
+        }))
+    }
+
+    #[getter]
+    fn revision(&self) -> (u32, u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        pair(state.list.latest().view().revision())
+    }
+
+    #[getter]
+    fn lost_hits(&self) -> u64 {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .hits
+            .lost
+    }
+}
+
+impl Hook {
+    fn decide(&self, judge: impl FnOnce(&mut State) -> Result<Outcome, Fault>) -> Decision {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // A fault of ours must stop no call.
+        match catch_unwind(AssertUnwindSafe(|| judge(&mut state))) {
+            Ok(Ok(outcome)) => outcome.decision(),
+            Ok(Err(fault)) => Decision {
+                verdict: "malformed",
+                status: Some(fault.status()),
+                ..Outcome::not_judged(Counter::Malformed.name()).decision()
+            },
+            Err(_) => Outcome::not_judged(Counter::JudgeError.name()).decision(),
+        }
+    }
+}
+
+/// A decision before it is put into words.
+struct Outcome {
+    why: &'static str,
+    judgement: Option<Judgement>,
+    number: Option<String>,
+}
+
+impl Outcome {
+    fn not_judged(why: &'static str) -> Outcome {
+        Outcome {
+            why,
+            judgement: None,
+            number: None,
+        }
+    }
+
+    fn of(finding: &Finding) -> Outcome {
+        let decided = finding.judgement.and_then(|judgement| judgement.decided);
+        let number = |index: usize| {
+            finding
+                .callers
+                .as_slice()
+                .get(index)
+                .map(|who| who.number.to_string())
+        };
+        Outcome {
+            why: finding.outcome.name(),
+            judgement: finding.judgement,
+            number: decided.and_then(|(index, _)| number(index)),
+        }
+    }
+
+    fn decision(self) -> Decision {
+        let (verdict, decided, shadow, revision) = match self.judgement {
+            Some(judgement) => (
+                judgement.verdict,
+                judgement.decided,
+                judgement.shadow,
+                judgement.revision,
+            ),
+            None => (Verdict::Pass, None, None, Revision::default()),
+        };
+        Decision {
+            verdict: verdict.word(),
+            status: (verdict == Verdict::Reject).then_some((603, "Decline")),
+            why: self.why,
+            subject: decided.map(|(_, found)| found.subject.to_string()),
+            number: self.number,
+            shadow: shadow.map(|(_, found)| found.subject.to_string()),
+            revision: pair(revision),
+        }
+    }
+}
+
+/// This process's ring. It is made when first needed, in whatever process that is: a switch forks its workers.
+struct Hits {
+    live: PathBuf,
+    ring: Option<(u32, HitRing)>,
+    tried: Option<Instant>,
+    /// Hits so far.
+    count: u64,
+    lost: u64,
+}
+
+impl Hits {
+    fn of(live: &Path) -> Hits {
+        Hits {
+            live: live.to_owned(),
+            ring: None,
+            tried: None,
+            count: 0,
+            lost: 0,
+        }
+    }
+
+    fn note(&mut self, finding: &Finding, kind: Kind, trunk_key: u64, call: impl FnOnce() -> u64) {
+        let Some(judgement) = finding.judgement else {
+            return;
+        };
+        let found = judgement.hits();
+        if found == [None; 2] {
+            return;
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let call_key = call();
+        for (matched, shadow) in found.into_iter().flatten() {
+            let hit = Hit {
+                at_ms: at.as_millis() as u64,
+                subject: matched.subject,
+                authority: matched.authority,
+                action: matched.action,
+                effect: Effect::of(matched.action, shadow),
+                kind,
+                trunk_key,
+                revision: judgement.revision,
+                call_key,
+            };
+            self.count += 1;
+            let left = self.ring().is_some_and(|ring| ring.push(&hit));
+            self.lost += u64::from(!left);
+        }
+    }
+
+    fn ring(&mut self) -> Option<&mut HitRing> {
+        let pid = std::process::id();
+        if self.ring.as_ref().is_some_and(|(owner, _)| *owner != pid) {
+            // A ring has one producer: the parent's stays the parent's.
+            (self.ring, self.tried) = (None, None);
+        }
+        if self.ring.is_none() && self.tried.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+            self.tried = Some(Instant::now());
+            self.ring = HitRing::create(&self.live, 0).ok().map(|ring| (pid, ring));
+        }
+        self.ring.as_mut().map(|(_, ring)| ring)
+    }
+}
+
+/// A key of its own for a call whose name nobody told.
+fn unnamed_call(count: u64) -> u64 {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mixed = (at.as_nanos() as u64) ^ u64::from(std::process::id()) << 40 ^ count;
+    mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn pair(revision: Revision) -> (u32, u64) {
+    (revision.epoch, revision.n)
+}
