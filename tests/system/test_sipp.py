@@ -1,21 +1,18 @@
 """SIPp as caller and as callee: two user agents that share no line of code with us decide what a call got."""
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from agent import children
 from agent.client import Record
 from agent.stage import Stage
 from tests.system.conftest import shared
 from tests.system.conversation import eventually
+from tests.system.sipp_calls import SCENARIOS, answering, place
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SCENARIOS = Path(__file__).parent / "sipp"
 SCAMMER, WANGIRI, EXCEPTION, FRIEND = "+6281234567890", "+77012345678", "+77017654321", "+6281234567891"
 CALLS = 20
 
@@ -23,12 +20,8 @@ CALLS = 20
 @shared
 async def callee(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, int]]:
     """SIPp's own answering scenario, as the switch."""
-    port = children.free_port(socket.SOCK_DGRAM)
-    log = tmp_path_factory.mktemp("callee") / "sipp.log"
-    command = [children.program("sipp"), "-sn", "uas", "-i", "127.0.0.1", "-p", str(port), "-nostdin"]
-    answering = await children.start("sipp", command, log)
-    yield "127.0.0.1", port
-    await answering.kill()
+    async with answering(tmp_path_factory.mktemp("callee")) as address:
+        yield address
 
 
 @shared
@@ -40,18 +33,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory, callee: tuple[str, int
 
 async def call(stage: Stage, scenario: str, number: str, folder: Path) -> None:
     """Place calls as `number`; SIPp's exit code says whether each went as the scenario has it."""
-    (folder / "numbers.csv").write_text(f"SEQUENTIAL\n{number}\n")
-    process = await asyncio.create_subprocess_exec(
-        children.program("sipp"),
-        f"{stage.gateway[0]}:{stage.gateway[1]}",
-        *("-sf", str(SCENARIOS / f"{scenario}.xml"), "-inf", str(folder / "numbers.csv")),
-        *("-i", stage.caller, "-m", str(CALLS), "-r", "50", "-timeout", "20", "-nostdin"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=folder,
-    )
-    said, _ = await process.communicate()
-    assert process.returncode == 0, f"{scenario} as {number}: {said.decode(errors='replace')[-3000:]}"
+    await place(stage.gateway, stage.caller, SCENARIOS / f"{scenario}.xml", number, folder, CALLS)
 
 
 async def _confirmed(stage: Stage, order: Record, status: str) -> None:
