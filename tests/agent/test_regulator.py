@@ -511,7 +511,7 @@ async def test_killed_at_random_instants_it_keeps_its_promises(settings: Regulat
                     and {c.id for c in said.values()} <= {r.confirmation for r in operator.receipts}
                     and set(said) == set(operator.orders)
                 ),
-                30,
+                100,
             )
             assert not confirming.done()
             kept = await api.get("/confirmations", limit=100_000)
