@@ -24,7 +24,7 @@ async def explain(parts: Parts, text: str, trunk: str | None) -> dict[str, Any]:
     Raises ValueError when the trunk is unknown.
     """
     plan = plan_of(parts.settings, trunk)
-    reading = read_number(text, plan)
+    reading = read_number(text, plan, parts.settings.gateway.plans_json)
     number = reading["number"]
     record: dict[str, Any] = {
         "plan": plan,

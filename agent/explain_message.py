@@ -21,7 +21,7 @@ async def explain_message(parts: Parts, raw: bytes, trunk: str) -> dict[str, Any
         raise ValueError(f"a message of {len(raw)} bytes; the most that a datagram carries are {MOST_RAW}")
     gateway = parts.settings.gateway
     known = trunk_of(parts.settings, trunk)
-    reading = read_message(raw, known.plan, known.trusted, known.rpid, gateway.protected)
+    reading = read_message(raw, known.plan, known.trusted, known.rpid, gateway.protected, gateway.plans_json)
     identities = reading["identities"]
     record: dict[str, Any] = {
         "trunk": trunk,

@@ -245,11 +245,16 @@ class Gateway:
         node          this node's name
         key           64 hex digits, the same on all nodes: with it branches and tags are made
         protected     called numbers that always pass, of 2 to 15 digits ([]); urn:service:sos always does
+        plans         dial plans of one's own ([]); codes are 1 to 5 digits, X for any where told
+          name, effective (an ISO date), source ("")
+          international_prefixes, carrier_prefixes   codes, X allowed at the end ([])
+          trunk_prefixes, bare_prefixes              codes ([])
+          country_code, first_digits                 of national numbers (none, "123456789")
         trunks        peers; datagrams of others get no answer
           name          1 to 32 of a-z, 0-9 and -
           sources       networks that the peer sends from; a request towards it goes only there
           port          the peer's one port, where peers share an address (any)
-          plan          "international" or "id-national"
+          plan          "international", "id-national" or the name of one of `plans`
           trusted       whether its identities can earn an allow; otherwise its P-Asserted-Identity is removed (false)
           mode          "enforce", "shadow" or "off" ("enforce")
           response      "603" or "403" ("603")
@@ -306,12 +311,14 @@ class NumberReading(TypedDict):
     steps: list[str]
 
 def read_message(
-    raw: bytes, plan: str, trusted: bool, rpid: bool = False, protected: Sequence[str] = ()
+    raw: bytes, plan: str, trusted: bool, rpid: bool = False, protected: Sequence[str] = (), plans: str = "[]"
 ) -> MessageReading:
-    """Who a message says it comes from, step by step; ValueError for an unknown plan."""
+    """Who a message says it comes from, step by step; ValueError for an unknown plan. `plans` as in `read_number`."""
 
-def read_number(text: str, plan: str) -> NumberReading:
-    """What a text means on a trunk of that plan, step by step; ValueError for an unknown plan."""
+def read_number(text: str, plan: str, plans: str = "[]") -> NumberReading:
+    """What a text means on a trunk of that plan, step by step; ValueError for an unknown plan.
+
+    `plans` is a JSON list of plans of one's own, as in a gateway's settings."""
 
 def counter_meanings() -> dict[str, str]:
     """What each counter of a gateway counts, in a sentence."""

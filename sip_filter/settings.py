@@ -8,15 +8,19 @@ import ipaddress
 import json
 import re
 import socket
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_serializer, model_validator
 
 from config import Section
 
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
 _SHORT_CODE = re.compile(r"[0-9]{2,15}")
+_CODE = re.compile(r"[0-9]+X*", re.ASCII)
+_MOST_CODE = 5
+BUILT_IN_PLANS = ("international", "id-national")
 _SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path less its end, unix(7)
 KEY_BYTES = 32
 
@@ -84,7 +88,24 @@ def _socket_path(path: Path) -> Path:
     return path
 
 
+def _code(text: str) -> str:
+    """The digits of a dialling code, in which X stands for any digit at its end."""
+    if not _CODE.fullmatch(text) or len(text) > _MOST_CODE:
+        raise ValueError(f"code {text!r} must be 1 to {_MOST_CODE} digits, the last of them X for any")
+    return text
+
+
+def _plain_code(text: str) -> str:
+    if not _code(text).isdecimal():
+        raise ValueError(
+            f"code {text!r} must be digits alone; X stands for any only in international and carrier codes"
+        )
+    return text
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Code = Annotated[str, AfterValidator(_code)]
+PlainCode = Annotated[str, AfterValidator(_plain_code)]
 Listen = Annotated[str, AfterValidator(_listen)]
 Network = Annotated[str, AfterValidator(_network)]
 SocketPath = Annotated[Path, AfterValidator(_socket_path)]
@@ -138,6 +159,45 @@ class Redis(Section):
         return self
 
 
+class Plan(Section):
+    """A dial plan of your own, beside the built-in `international` and `id-national`."""
+
+    name: Name = Field(examples=["my-national"], description="The plan's name, as trunks use it.")
+    effective: date = Field(examples=["2026-01-01"], description="Day from which it holds; `palang explain` shows it.")
+    source: str = Field("", max_length=300, description="Where it is written down.")
+    international_prefixes: tuple[Code, ...] = Field(
+        ("00",),
+        description="Codes before a full international number, the preferred first; X is any digit, as in 010XX.",
+    )
+    country_code: str = Field(
+        "", pattern=r"^([1-9][0-9]{0,2})?$", description="Country code of national numbers; without, there are none."
+    )
+    trunk_prefixes: tuple[PlainCode, ...] = Field((), description="Codes before a national number, such as 0.")
+    carrier_prefixes: tuple[Code, ...] = Field(
+        (), description="Codes before a national number that goes by a named carrier; X is any digit."
+    )
+    bare_prefixes: tuple[PlainCode, ...] = Field(
+        (), description="What national numbers begin with that come without trunk prefix."
+    )
+    first_digits: str = Field(
+        "123456789",
+        pattern=r"^[0-9]{1,10}$",
+        description="First digits that a number behind a trunk or carrier prefix can have.",
+    )
+
+    @field_serializer("country_code")
+    def _none_if_empty(self, code: str) -> str | None:
+        return code or None
+
+    @model_validator(mode="after")
+    def _check_plan(self) -> "Plan":
+        if self.name in BUILT_IN_PLANS:
+            raise ValueError(f"plan {self.name!r} is built in; give yours another name")
+        if not self.country_code and (self.trunk_prefixes or self.carrier_prefixes or self.bare_prefixes):
+            raise ValueError(f"plan {self.name!r} has national prefixes; they mean nothing without country_code")
+        return self
+
+
 class Trunk(Section):
     """An interconnect peer that calls arrive on."""
 
@@ -146,8 +206,9 @@ class Trunk(Section):
     port: int | None = Field(
         None, ge=1, le=65535, description="Source port that tells this peer from another; any if unset."
     )
-    plan: Literal["international", "id-national"] = Field(
-        "international", description="Dial plan by which this peer writes numbers."
+    plan: Name = Field(
+        "international",
+        description="Dial plan by which this peer writes numbers: international, id-national or one of gateway.plans.",
     )
     trusted: bool = Field(False, description="Whether its asserted identities may earn an allow (RFC 3325).")
     mode: Literal["enforce", "shadow", "off"] = Field(
@@ -189,6 +250,7 @@ class Gateway(Section):
     bypass: bool = Field(
         False, description="Forward everything, judge nothing: an emergency act, alarmed and reported."
     )
+    plans: tuple[Plan, ...] = Field((), description="Dial plans of your own.")
     trunks: tuple[Trunk, ...] = Field((), description="The peers; packets of others are dropped.")
     next_hops: tuple[NextHop, ...] = Field((), description="The switches behind.")
 
@@ -198,6 +260,13 @@ class Gateway(Section):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is there {names.count(twice[0])} times; a name is used once")
+        plans = [*BUILT_IN_PLANS, *(plan.name for plan in self.plans)]
+        for name in plans:
+            if plans.count(name) > 1:
+                raise ValueError(f"plan {name!r} is there {plans.count(name)} times; a name is used once")
+        for trunk in self.trunks:
+            if trunk.plan not in plans:
+                raise ValueError(f"trunk {trunk.name!r}: plan {trunk.plan!r} is none of {', '.join(plans)}")
         owners: dict[tuple[str, int | None], str] = {}
         for trunk in self.trunks:
             for network in trunk.sources:
@@ -210,6 +279,11 @@ class Gateway(Section):
     def modes(self) -> dict[str, str]:
         """Each trunk's mode; with the bypass on, none is judged."""
         return {trunk.name: "off" if self.bypass else trunk.mode for trunk in self.trunks}
+
+    @property
+    def plans_json(self) -> str:
+        """The plans of its own, as `_core.read_number` and `_core.read_message` take them."""
+        return json.dumps([plan.model_dump(mode="json") for plan in self.plans])
 
     def to_core_json(self, node: str) -> str:
         """The settings as `_core.Gateway` takes them, with the key read from its file. Raises ValueError, OSError."""

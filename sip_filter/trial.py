@@ -125,6 +125,8 @@ def _trunk(name: str, text: str) -> settings.Trunk:
     network, equals, plan = text.partition("=")
     if not equals:
         raise ValueError(f"--trunk {text}: must be NETWORK=PLAN, such as 192.0.2.0/24=international")
+    if plan not in settings.BUILT_IN_PLANS:
+        raise ValueError(f"--trunk {text}: plan {plan!r} is none of {', '.join(settings.BUILT_IN_PLANS)}")
     fields = {"name": name, "sources": [network], "plan": plan, "trusted": True}
     return _checked(settings.Trunk, fields, f"--trunk {text}: ")
 

@@ -94,7 +94,7 @@ def test_a_reading_explains_itself() -> None:
         "E.164 +77012345678",
     ]
     assert "16 digits; the most allowed are 15" in read_number("+1234567890123456", NATIONAL)["steps"][-1]
-    with pytest.raises(ValueError, match='plan "mars" is not known \\(known: international, id-national\\)'):
+    with pytest.raises(ValueError, match='plan "mars" is not a dial plan \\(known: international, id-national\\)'):
         read_number("1", "mars")
 
 

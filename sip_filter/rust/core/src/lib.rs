@@ -27,6 +27,7 @@ pub mod forward;
 pub mod identity;
 pub mod inquiry;
 pub mod message;
+pub mod own_plan;
 pub mod plan;
 pub mod reply;
 pub mod setup;

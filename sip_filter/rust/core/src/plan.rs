@@ -8,39 +8,45 @@
 use crate::countries::{is_plausible, METADATA};
 use crate::number::Number;
 
-/// How a trunk's digits are read. Each names a row of [`EDITIONS`].
+/// How a trunk's digits are read: by a row of [`EDITIONS`], or by one of the operator's own ([`crate::own_plan`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Plan {
     International,
     IdNational,
+    Own(&'static Edition),
 }
 
 /// One plan's data, from the day on which it holds.
+#[derive(PartialEq, Eq, Debug)]
 pub struct Edition {
-    pub plan: Plan,
     pub name: &'static str,
     /// ISO date from which this edition holds.
     pub effective: &'static str,
     pub source: &'static str,
     /// Codes that may stand before a full international number, in order of preference.
-    access: &'static [Access],
-    /// Country code and trunk prefix of national numbers; none on an international trunk.
-    national: Option<National>,
+    pub(crate) access: &'static [Access],
+    /// Country code and prefixes of national numbers; none on an international trunk.
+    pub(crate) national: Option<National>,
 }
 
-struct Access {
-    digits: &'static [u8],
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Access {
+    pub(crate) digits: &'static [u8],
     /// Further digits that belong to the code, whatever they are: 2 for 010XY.
-    more: usize,
+    pub(crate) more: usize,
 }
 
-struct National {
-    country: &'static [u8],
-    trunk_prefix: u8,
-    /// Long-distance codes before an area code: 01X.
-    carrier: &'static [u8],
-    /// First digits of numbers that come bare of the trunk prefix: mobile ones.
-    bare: &'static [u8],
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct National {
+    pub(crate) country: &'static [u8],
+    /// Before an area or mobile number.
+    pub(crate) trunk: &'static [Access],
+    /// Long-distance codes before the same: 01X.
+    pub(crate) carrier: &'static [Access],
+    /// What numbers begin with that come bare of the trunk prefix: mobile ones.
+    pub(crate) bare: &'static [&'static [u8]],
+    /// First digits that a number behind a trunk or carrier prefix can have.
+    pub(crate) first: &'static [u8],
 }
 
 const fn code(digits: &'static [u8]) -> Access {
@@ -53,9 +59,9 @@ const VOICE_OVER_IP: Access = Access {
     more: 2,
 };
 
-pub const EDITIONS: [Edition; 2] = [
+/// The built-in plans.
+pub static EDITIONS: [Edition; 2] = [
     Edition {
-        plan: Plan::International,
         name: "international",
         effective: "2010-11-18",
         source: "ITU-T E.164 (11/2010); access codes of KM 28/2004 where a domestic gateway has left them",
@@ -71,7 +77,6 @@ pub const EDITIONS: [Edition; 2] = [
         national: None,
     },
     Edition {
-        plan: Plan::IdNational,
         name: "id-national",
         effective: "2004-03-11",
         source: "KM 28/2004 (FTP Nasional 2000, as amended): 0, 01X, 010XY, 00X",
@@ -85,9 +90,13 @@ pub const EDITIONS: [Edition; 2] = [
         ],
         national: Some(National {
             country: b"62",
-            trunk_prefix: b'0',
-            carrier: b"01",
-            bare: b"8",
+            trunk: &[code(b"0")],
+            carrier: &[Access {
+                digits: b"01",
+                more: 1,
+            }],
+            bare: &[b"8"],
+            first: b"23456789", // neither an area nor a mobile code begins with 0 or 1
         }),
     },
 ];
@@ -122,14 +131,29 @@ const MOST_DIGITS: usize = 20;
 
 impl Plan {
     pub fn named(name: &str) -> Option<Plan> {
-        EDITIONS
-            .iter()
-            .find(|edition| edition.name == name)
-            .map(|edition| edition.plan)
+        [Plan::International, Plan::IdNational]
+            .into_iter()
+            .find(|plan| plan.edition().name == name)
     }
 
     pub fn edition(self) -> &'static Edition {
-        &EDITIONS[self as usize]
+        match self {
+            Plan::International => &EDITIONS[0],
+            Plan::IdNational => &EDITIONS[1],
+            Plan::Own(edition) => edition,
+        }
+    }
+
+    /// How a trunk of this plan would write one of its own country's numbers; None when only with its country code.
+    pub fn national_form(self, number: Number) -> Option<String> {
+        let national = self.edition().national.as_ref()?;
+        let digits = number.digits();
+        let rest = digits
+            .as_str()
+            .strip_prefix(std::str::from_utf8(national.country).ok()?)?;
+        let prefix = std::str::from_utf8(national.trunk.first()?.digits).ok()?;
+        let form = format!("{prefix}{rest}");
+        (self.read(form.as_bytes(), None, &mut ()) == Reading::Number(number)).then_some(form)
     }
 
     /// Reads the user part of a caller's address, already unescaped.
@@ -157,9 +181,39 @@ impl Plan {
         match (plain, context) {
             ([b'+', digits @ ..], _) => global(digits, trace),
             ([], _) => Reading::Unreadable,
-            (digits, Some([b'+', prefix @ ..])) => in_context(digits, prefix, trace),
+            (digits, Some([b'+', prefix @ ..])) => self.in_context(digits, prefix, trace),
             (digits, _) => self.edition().read(digits, trace),
         }
+    }
+
+    /// Local digits under a global prefix.
+    fn in_context(self, digits: &[u8], prefix: &[u8], trace: &mut impl Trace) -> Reading {
+        trace.step(|| {
+            format!(
+                "digits {} in phone-context +{}",
+                show(digits),
+                prefix.escape_ascii()
+            )
+        });
+        let home = |plan: &Plan| {
+            let national = plan.edition().national.as_ref();
+            national.is_some_and(|national| national.country == prefix)
+        };
+        if let (b'0', Some(plan)) = (digits[0], [self, Plan::IdNational].into_iter().find(home)) {
+            return plan.edition().read(digits, trace);
+        }
+        let mut space = [0u8; 40];
+        let mut length = 0;
+        // One leading 0 is most countries' trunk prefix, and never part of the number behind a country code.
+        let digits = digits.strip_prefix(b"0").unwrap_or(digits);
+        for digit in prefix.iter().filter(|b| !is_separator(**b)).chain(digits) {
+            let Some(cell) = space.get_mut(length) else {
+                return Reading::Unreadable;
+            };
+            *cell = *digit;
+            length += 1;
+        }
+        global(&space[..length], trace)
     }
 }
 
@@ -173,15 +227,20 @@ impl Edition {
                 self.effective
             )
         });
-        if digits[0] == b'0' {
-            return self.read_prefixed(digits, trace);
+        // A 0 always begins a code: no country code has one. Where codes begin otherwise, bare digits are possible too.
+        let coded = digits[0] == b'0';
+        if coded || self.has_code(digits[0]) {
+            let reading = self.read_prefixed(digits, trace);
+            if coded || reading != Reading::Unreadable {
+                return reading;
+            }
         }
         if let Some(national) = &self.national {
             // Bare digits on a national trunk: its own country first, with or without the code, then the world.
             let own = digits.starts_with(national.country) && is_plausible(digits);
-            if !own && national.bare.contains(&digits[0]) {
+            if !own && national.bare.iter().any(|bare| digits.starts_with(bare)) {
                 if let Reading::Number(number) = national.complete(digits) {
-                    trace.step(|| format!("a national number without its 0: {number}"));
+                    trace.step(|| format!("a national number without its trunk prefix: {number}"));
                     return Reading::Number(number);
                 }
             }
@@ -194,14 +253,21 @@ impl Edition {
         global(digits, trace)
     }
 
+    fn has_code(&self, first: u8) -> bool {
+        let national = self.national.iter().flat_map(|n| n.trunk.iter().chain(n.carrier));
+        self.access
+            .iter()
+            .chain(national)
+            .any(|code| code.digits[0] == first)
+    }
+
     fn read_prefixed(&self, digits: &[u8], trace: &mut impl Trace) -> Reading {
         let mut chosen: Option<&[u8]> = None;
         for access in self.access {
-            let length = access.digits.len() + access.more;
-            if !digits.starts_with(access.digits) || digits.len() <= length {
+            let Some(rest) = access.strip(digits) else {
                 continue;
-            }
-            let (code, rest) = digits.split_at(length);
+            };
+            let code = &digits[..digits.len() - rest.len()];
             let fits = is_plausible(rest);
             trace.step(|| {
                 let verdict = if !fits {
@@ -224,20 +290,14 @@ impl Edition {
             trace.step(|| "a national form, which has no meaning on an international trunk".to_owned());
             return Reading::Unreadable;
         };
-        // 0 + area or mobile number; 01X + the same through a named carrier. Neither begins with 0 or 1.
-        let rest = match digits {
-            [prefix, rest @ ..] if *prefix == national.trunk_prefix && matches!(rest, [b'2'..=b'9', ..]) => {
-                rest
-            }
-            [_, _, _, rest @ ..]
-                if digits.starts_with(national.carrier) && matches!(rest, [b'2'..=b'9', ..]) =>
-            {
-                rest
-            }
-            _ => {
-                trace.step(|| "neither an access code nor the trunk prefix 0 leaves a number".to_owned());
-                return Reading::Unreadable;
-            }
+        // 0 + area or mobile number; 01X + the same through a named carrier.
+        let codes = national.trunk.iter().chain(national.carrier);
+        let Some(rest) = codes
+            .filter_map(|code| code.strip(digits))
+            .find(|rest| national.first.contains(&rest[0]))
+        else {
+            trace.step(|| "neither an access code nor a trunk prefix leaves a number".to_owned());
+            return Reading::Unreadable;
         };
         let reading = national.complete(rest);
         trace.step(|| match reading {
@@ -245,6 +305,14 @@ impl Edition {
             _ => format!("{} has no length that a national number has", show(rest)),
         });
         reading
+    }
+}
+
+impl Access {
+    /// What follows the code; None when that is nothing, or the code is another.
+    fn strip<'a>(&self, digits: &'a [u8]) -> Option<&'a [u8]> {
+        let length = self.digits.len() + self.more;
+        (digits.starts_with(self.digits) && digits.len() > length).then(|| &digits[length..])
     }
 }
 
@@ -276,32 +344,6 @@ fn global(digits: &[u8], trace: &mut impl Trace) -> Reading {
             Reading::Unreadable
         }
     }
-}
-
-/// Local digits under a global prefix.
-fn in_context(digits: &[u8], prefix: &[u8], trace: &mut impl Trace) -> Reading {
-    trace.step(|| {
-        format!(
-            "digits {} in phone-context +{}",
-            show(digits),
-            prefix.escape_ascii()
-        )
-    });
-    if prefix == b"62" && digits[0] == b'0' {
-        return EDITIONS[Plan::IdNational as usize].read(digits, trace);
-    }
-    let mut space = [0u8; 40];
-    let mut length = 0;
-    // One leading 0 is most countries' trunk prefix, and never part of the number behind a country code.
-    let digits = digits.strip_prefix(b"0").unwrap_or(digits);
-    for digit in prefix.iter().filter(|b| !is_separator(**b)).chain(digits) {
-        let Some(cell) = space.get_mut(length) else {
-            return Reading::Unreadable;
-        };
-        *cell = *digit;
-        length += 1;
-    }
-    global(&space[..length], trace)
 }
 
 /// Takes out visual separators (RFC 3966 §3). None: something that is neither digit nor separator, or too much.

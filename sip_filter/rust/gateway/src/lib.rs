@@ -24,7 +24,7 @@ use palang_core::setup::Hop;
 use palang_maps::Reader;
 
 use settings::Settings;
-pub use settings::Wrong;
+pub use settings::{own_plans, plan_named, Wrong};
 use worker::{Counts, Desk, Shared};
 
 /// Calls on course that are remembered: 8 MiB, enough for 2,000 calls a second over their 240 s.
@@ -332,11 +332,9 @@ fn keep_house(shared: &Arc<Shared>, desks: &[Arc<Desk>], mut workers: Vec<JoinHa
 
 /// An INVITE as that trunk would bring it: a national number in national form where the plan has one.
 fn synthetic_invite(number: Number, plan: Plan) -> String {
-    let digits = number.digits();
-    let user = match (plan, digits.as_str().strip_prefix("62")) {
-        (Plan::IdNational, Some(rest)) => format!("0{rest}"),
-        _ => format!("+{digits}"),
-    };
+    let user = plan
+        .national_form(number)
+        .unwrap_or_else(|| format!("+{}", number.digits()));
     format!(
         "INVITE sip:0@palang.invalid SIP/2.0\r\nVia: SIP/2.0/UDP 0.0.0.0;branch=z9hG4bKsynthetic\r\n\
          From: <sip:{user}@palang.invalid>;tag=s\r\nTo: <sip:0@palang.invalid>\r\nCall-ID: synthetic\r\n\

@@ -6,6 +6,7 @@ use palang_core::clause::trunk_key;
 use palang_core::course::Keys;
 use palang_core::decision::TrunkMode;
 use palang_core::identity::Terms;
+use palang_core::own_plan::Row;
 use palang_core::plan::{Plan, EDITIONS};
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
 use serde_json::{Map, Value};
@@ -49,12 +50,14 @@ impl Settings {
                 "listen: [] names no address; give at least one, such as \"udp:192.0.2.1:5060\"".into(),
             );
         }
+        let plans = top.list("plans", own_plan)?;
+        unique("plans", plans.iter().map(|plan| plan.edition().name))?;
         let settings = Settings {
             listen,
             workers: top.whole("workers", 1..=64)?.unwrap_or(1) as usize,
             keys: Keys::new(&top.required("key", key_bytes)?),
             protected: top.list("protected", short_code)?,
-            trunks: top.list("trunks", |value, key| trunk(Table::of(value, key)?))?,
+            trunks: top.list("trunks", |value, key| trunk(Table::of(value, key)?, &plans))?,
             hops: top.list("next_hops", |value, key| hop(Table::of(value, key)?))?,
             record_route: top.flag("record_route")?.unwrap_or(false),
             label: top
@@ -94,7 +97,7 @@ impl Settings {
     }
 }
 
-fn trunk(mut row: Table) -> Result<TrunkRow, Wrong> {
+fn trunk(mut row: Table, plans: &[Plan]) -> Result<TrunkRow, Wrong> {
     let trunk = TrunkRow {
         name: row.required("name", |value, key| {
             let name = string(value, &key)?;
@@ -113,9 +116,7 @@ fn trunk(mut row: Table) -> Result<TrunkRow, Wrong> {
         port: row.whole("port", 1..=65_535)?.map(|port| port as u16),
         terms: Terms {
             plan: row.required("plan", |value, key| {
-                let name = string(value, &key)?;
-                let known = EDITIONS.each_ref().map(|edition| edition.name).join(", ");
-                Plan::named(&name).ok_or(format!("{key}: {name:?} is not a dial plan (known: {known})"))
+                plan_named(&string(value, &key)?, plans).map_err(|wrong| format!("{key}: {wrong}"))
             })?,
             trusted: row.flag("trusted")?.unwrap_or(false),
             rpid: row.flag("rpid")?.unwrap_or(false),
@@ -132,6 +133,46 @@ fn trunk(mut row: Table) -> Result<TrunkRow, Wrong> {
     }
     row.finish()?;
     Ok(trunk)
+}
+
+/// The plan of a name, a built-in one or one of `own`. Err: the name and those that are known.
+pub fn plan_named(name: &str, own: &[Plan]) -> Result<Plan, Wrong> {
+    let found = own.iter().find(|plan| plan.edition().name == name).copied();
+    found.or_else(|| Plan::named(name)).ok_or_else(|| {
+        let names = EDITIONS.iter().chain(own.iter().map(|plan| plan.edition()));
+        let known: Vec<_> = names.map(|edition| edition.name).collect();
+        format!("{name:?} is not a dial plan (known: {})", known.join(", "))
+    })
+}
+
+/// The plans of an operator's own, from a JSON list of their rows.
+pub fn own_plans(text: &str) -> Result<Vec<Plan>, Wrong> {
+    let value = serde_json::from_str(text).map_err(|error| format!("plans are not JSON: {error}"))?;
+    let mut top = Table::of(Value::Object(Map::from_iter([("plans".to_owned(), value)])), "")?;
+    top.list("plans", own_plan)
+}
+
+fn own_plan(value: Value, key: String) -> Result<Plan, Wrong> {
+    let mut row = Table::of(value, key)?;
+    let codes = |value, key: String| string(value, &key);
+    let plan = Row {
+        name: row.required("name", |value, key| string(value, &key))?,
+        effective: row.required("effective", |value, key| string(value, &key))?,
+        source: row
+            .optional("source", |value, key| string(value, &key))?
+            .unwrap_or_default(),
+        international_prefixes: row.list("international_prefixes", codes)?,
+        country_code: row.optional("country_code", |value, key| string(value, &key))?,
+        trunk_prefixes: row.list("trunk_prefixes", codes)?,
+        carrier_prefixes: row.list("carrier_prefixes", codes)?,
+        bare_prefixes: row.list("bare_prefixes", codes)?,
+        first_digits: row
+            .optional("first_digits", |value, key| string(value, &key))?
+            .unwrap_or_else(|| "123456789".to_owned()),
+    };
+    let plan = plan.plan().map_err(|wrong| format!("{}{wrong}", row.prefix()))?;
+    row.finish()?;
+    Ok(plan)
 }
 
 const MODES: [(&str, TrunkMode); 3] = [
@@ -394,7 +435,7 @@ mod tests {
             (
                 "\"node\"",
                 "\"nod\"",
-                "nod: unknown key (value \"gw1\"); known: node, listen, workers",
+                "nod: unknown key (value \"gw1\"); known: node, listen, plans, workers",
             ),
             (
                 "\"mode\":\"shadow\"",

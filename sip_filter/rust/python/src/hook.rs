@@ -68,7 +68,7 @@ impl Hook {
     ) -> PyResult<Hook> {
         let wrong = |what: String| PyValueError::new_err(what);
         let terms = Terms {
-            plan: plan_named(plan)?,
+            plan: plan_named(plan, "[]")?,
             trusted,
             rpid,
         };

@@ -9,8 +9,8 @@ use palang_core::counter::Counter;
 use palang_core::decision::{Identity, Kind};
 use palang_core::identity::{callers, is_protected, Terms};
 use palang_core::message::{self, Method, Start, Unreadable};
-use palang_core::plan::{Plan, Reading, EDITIONS};
-use palang_gateway::{Error, Gateway as Threads};
+use palang_core::plan::{Plan, Reading};
+use palang_gateway::{own_plans, Error, Gateway as Threads};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -75,7 +75,7 @@ impl Gateway {
 
 /// How a message is read, step by step.
 #[pyfunction]
-#[pyo3(signature = (raw, plan, trusted, rpid = false, protected = Vec::new()))]
+#[pyo3(signature = (raw, plan, trusted, rpid = false, protected = Vec::new(), plans = "[]"))]
 fn read_message(
     py: Python<'_>,
     raw: &[u8],
@@ -83,13 +83,14 @@ fn read_message(
     trusted: bool,
     rpid: bool,
     protected: Vec<String>,
+    plans: &str,
 ) -> PyResult<Py<PyDict>> {
     let protected: Vec<Box<[u8]>> = protected
         .into_iter()
         .map(|code| code.into_bytes().into())
         .collect();
     let terms = Terms {
-        plan: plan_named(plan)?,
+        plan: plan_named(plan, plans)?,
         trusted,
         rpid,
     };
@@ -159,9 +160,10 @@ fn read_message(
 
 /// How digits are read in a dial plan.
 #[pyfunction]
-fn read_number(py: Python<'_>, text: &str, plan: &str) -> PyResult<Py<PyDict>> {
+#[pyo3(signature = (text, plan, plans = "[]"))]
+fn read_number(py: Python<'_>, text: &str, plan: &str, plans: &str) -> PyResult<Py<PyDict>> {
     let mut steps: Vec<String> = Vec::new();
-    let reading = plan_named(plan)?.read(text.as_bytes(), None, &mut steps);
+    let reading = plan_named(plan, plans)?.read(text.as_bytes(), None, &mut steps);
     let number = match reading {
         Reading::Number(number) => Some(number.to_string()),
         Reading::Name | Reading::Unreadable => None,
@@ -182,10 +184,9 @@ fn counter_meanings(py: Python<'_>) -> PyResult<Py<PyDict>> {
     Ok(meanings.unbind())
 }
 
-pub fn plan_named(name: &str) -> PyResult<Plan> {
-    let known = EDITIONS.each_ref().map(|edition| edition.name).join(", ");
-    Plan::named(name)
-        .ok_or_else(|| PyValueError::new_err(format!("plan {name:?} is not known (known: {known})")))
+pub fn plan_named(name: &str, plans: &str) -> PyResult<Plan> {
+    let own = own_plans(plans).map_err(PyValueError::new_err)?;
+    palang_gateway::plan_named(name, &own).map_err(|wrong| PyValueError::new_err(format!("plan {wrong}")))
 }
 
 fn raise(error: Error) -> PyErr {
