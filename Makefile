@@ -41,8 +41,9 @@ python-test: setup
 	@.ci/need $(TEST_PROGRAMS)
 	$(BIN)/python -P -m pytest -m "not slow"
 
-fuzz: ## Fuzz the element for ten minutes (nightly Rust and cargo-fuzz)
+fuzz: ## Fuzz the element and the framing for ten minutes each (nightly Rust and cargo-fuzz)
 	$(CARGO) +nightly fuzz run element -- -max_total_time=600
+	$(CARGO) +nightly fuzz run frame -- -max_total_time=600
 
 bench: setup ## The figures that the README quotes
 	$(BIN)/python perf/run.py

@@ -240,7 +240,8 @@ class Gateway:
     `live` is the list's folder; without a list there everything is forwarded and counted as `no_list`, until one comes.
     `settings` is JSON; every error is a ValueError that names key and value. Unknown keys are errors.
 
-        listen        ["udp:192.0.2.1:5060", …]: addresses of this machine, never a wildcard; port 0 takes a free one
+        listen        ["udp:192.0.2.1:5060", "tcp:…", "tls:…"]: addresses of this machine, never a wildcard, one of
+                      UDP at least; port 0 takes a free one
         workers       threads per address, 1 to 64 (1)
         node          this node's name
         key           64 hex digits, the same on all nodes: with it branches and tags are made
@@ -261,6 +262,10 @@ class Gateway:
           rpid          whether Remote-Party-ID is an identity too (false)
           message       whether MESSAGE is judged too (true)
         next_hops     switches: name, address ("192.0.2.9:5060"), networks that they send from
+        streams       limits of connections: idle_seconds (600), message_seconds (10, at most 30), handshake_seconds (5,
+                      at most 5), per_source (64), total (1024)
+        tls           PEM files: certificate, key, client_ca (set: mutual TLS); needed where listen has a tls: address,
+                      read again by `configure`
         record_route  whether we stay in the path of a dialog (false)
         label         what stands before the display name of a labelled caller ("[Spam?]")
         bypass        forward everything unjudged (false)

@@ -47,8 +47,8 @@ def _endpoint(text: str) -> str:
 
 def _listen(text: str) -> str:
     transport, colon, rest = text.partition(":")
-    if not colon or transport != "udp":
-        raise ValueError(f"listen {text!r} must begin with udp:, the one transport so far")
+    if not colon or transport not in ("udp", "tcp", "tls"):
+        raise ValueError(f"listen {text!r} must begin with udp:, tcp: or tls:")
     _endpoint(rest)
     if ipaddress.ip_address(rest.rpartition(":")[0].strip("[]")).is_unspecified:
         raise ValueError(f"listen {text!r} must name one address of this machine: it stands in our Via")
@@ -56,6 +56,8 @@ def _listen(text: str) -> str:
 
 
 def _next_hop(text: str) -> str:
+    if text.startswith(("tcp:", "tls:")):
+        raise ValueError(f"next hop {text!r}: next hops are reached by UDP; give <IP address>:<port>")
     _endpoint(text)
     if text.endswith(":0"):
         raise ValueError(f"next hop {text!r}: port 0 is no destination; 1 to 65535 are")
@@ -223,9 +225,40 @@ class NextHop(Section):
     """A switch behind the gateway."""
 
     name: Name = Field(description="The next hop's name.")
-    address: Annotated[str, AfterValidator(_next_hop)] = Field(description="Where requests go: IP address and port.")
+    address: Annotated[str, AfterValidator(_next_hop)] = Field(
+        description="Where requests go, by UDP: IP address and port."
+    )
     networks: tuple[Network, ...] = Field(
         min_length=1, description="Networks that this switch sends from, in CIDR form."
+    )
+
+
+class Streams(Section):
+    """Limits of connections (TCP and TLS); what goes over one of them is closed, the others go on."""
+
+    idle_seconds: int = Field(600, ge=1, le=86_400, description="A connection that is silent so long is closed.")
+    message_seconds: int = Field(
+        10,
+        ge=1,
+        le=30,
+        description="Longest time from the first byte of a message to its last.",
+    )
+    handshake_seconds: int = Field(5, ge=1, le=5, description="A TLS handshake that takes longer is given up.")
+    per_source: int = Field(64, ge=1, le=100_000, description="Most connections from one IP address.")
+    total: int = Field(
+        1_024, ge=1, le=100_000, description="Most connections in all; keep it below the limit of file descriptors."
+    )
+
+
+class Tls(Section):
+    """Certificates of the tls: addresses (TLS 1.2 and 1.3). SIGHUP reads the files again; bad ones change nothing."""
+
+    certificate: Path | None = Field(
+        None, description="PEM file of our certificate, and of those between it and its authority."
+    )
+    key: Path | None = Field(None, description="PEM file of its private key.")
+    client_ca: Path | None = Field(
+        None, description="PEM file of authorities; a peer must show a certificate of one of them (mutual TLS)."
     )
 
 
@@ -233,7 +266,9 @@ class Gateway(Section):
     """The SIP element between trunks and switch."""
 
     listen: tuple[Listen, ...] = Field(
-        ("udp:127.0.0.1:5060",), min_length=1, description="Addresses to listen on; port 0 takes a free one."
+        ("udp:127.0.0.1:5060",),
+        min_length=1,
+        description="Addresses to listen on: udp:, tcp: or tls:, one udp: at least; port 0 takes a free one.",
     )
     workers: int = Field(1, ge=1, le=64, description="Threads that answer packets.")
     key_file: Path = Field(
@@ -251,11 +286,19 @@ class Gateway(Section):
         False, description="Forward everything, judge nothing: an emergency act, alarmed and reported."
     )
     plans: tuple[Plan, ...] = Field((), description="Dial plans of your own.")
+    streams: Streams = Field(default_factory=Streams, description="Limits of connections.")
+    tls: Tls = Field(default_factory=Tls, description="Certificates; needed where listen has a tls: address.")
     trunks: tuple[Trunk, ...] = Field((), description="The peers; packets of others are dropped.")
     next_hops: tuple[NextHop, ...] = Field((), description="The switches behind.")
 
     @model_validator(mode="after")
     def _check_peers(self) -> "Gateway":
+        if not any(address.startswith("udp:") for address in self.listen):
+            raise ValueError(f"listen {list(self.listen)} names no udp: address; next hops are reached by UDP")
+        missing = [f"tls.{name}" for name in ("certificate", "key") if getattr(self.tls, name) is None]
+        wanted = any(address.startswith("tls:") for address in self.listen) or self.tls != Tls()
+        if missing and wanted:
+            raise ValueError(f"{missing[0]} is missing; a tls: address in listen needs tls.certificate and tls.key")
         for what, names in (("trunk", [t.name for t in self.trunks]), ("next hop", [h.name for h in self.next_hops])):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -288,7 +331,8 @@ class Gateway(Section):
     def to_core_json(self, node: str) -> str:
         """The settings as `_core.Gateway` takes them, with the key read from its file. Raises ValueError, OSError."""
         fields = self.model_dump(mode="json", exclude={"key_file"})
-        return json.dumps({**fields, "node": node, "key": self._key()})
+        tls = fields["tls"] if self.tls.certificate else None
+        return json.dumps({**fields, "tls": tls, "node": node, "key": self._key()})
 
     def _key(self) -> str:
         text = self.key_file.read_text().strip()

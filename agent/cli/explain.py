@@ -63,7 +63,8 @@ def probe(
         settings = read(config)
     except ConfigError as error:
         fail(str(error), UNUSABLE)
-    host, _, port = settings.gateway.listen[0].removeprefix("udp:").rpartition(":")
+    datagrams = next(address for address in settings.gateway.listen if address.startswith("udp:"))
+    host, _, port = datagrams.removeprefix("udp:").rpartition(":")
     question = {
         "number": stdin_or(number),
         "to": to or settings.probe.to,

@@ -297,7 +297,7 @@ async def test_sigterm_ends_it_cleanly_and_kill_9_loses_nothing(redis_server: Re
         (settings.Redis, {"url": "http://x"}, "must begin with unix:///"),
         (settings.Redis, {"verify_seconds": 61}, "less than or equal to 60"),
         (settings.Gateway, {"listen": []}, "at least 1"),
-        (settings.Gateway, {"listen": ["tcp:127.0.0.1:5060"]}, "must begin with udp:"),
+        (settings.Gateway, {"listen": ["sctp:127.0.0.1:5060"]}, "must begin with udp:"),
         (settings.Gateway, {"listen": ["udp:localhost:5060"]}, "'localhost' is not an IP address"),
         (settings.Gateway, {"listen": ["udp:127.0.0.1:65536"]}, "port 0 to 65535"),
         (settings.Gateway, {"listen": ["udp:0.0.0.0:5060"]}, "must name one address"),

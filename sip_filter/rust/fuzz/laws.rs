@@ -91,13 +91,14 @@ impl World {
                 bytes,
                 source,
                 local,
+                flow: None,
                 now,
             };
             match self
                 .element
                 .receive(arrival, &memory, Some(&self.list), &mut work)
             {
-                Effect::Send { to, local } => Some((to, local, work.output.bytes.clone())),
+                Effect::Send { to, local, .. } => Some((to, local, work.output.bytes.clone())),
                 Effect::Drop(_) => None,
             }
         };
@@ -109,7 +110,7 @@ impl World {
         assert_ne!(peer, Peer::Unknown, "an answer to a stranger");
         assert_eq!(
             to.is_ipv4(),
-            self.element.setup.locals[local].is_ipv4(),
+            self.element.setup.locals[local].address.is_ipv4(),
             "a socket of the wrong family"
         );
         assert!(
@@ -173,6 +174,7 @@ impl World {
             bytes: &response,
             source: from,
             local,
+            flow: None,
             now: 3,
         };
         let mut work = Work::default();

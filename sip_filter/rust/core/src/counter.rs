@@ -23,9 +23,9 @@ macro_rules! counters {
 }
 
 counters!(
-    /// Datagrams read from a socket.
+    /// Datagrams, and messages over connections, read from a socket.
     Received = "received",
-    /// Datagrams handed to the kernel.
+    /// Datagrams and messages handed to the kernel.
     Sent = "sent",
     /// Datagrams that the kernel refused to send.
     SendError = "send_errors",
@@ -103,6 +103,20 @@ counters!(
     HitLost = "hits_lost",
     /// Messages dropped because handling them failed; the worker lives on.
     Panic = "panics",
+    /// Connections taken (TCP, TLS).
+    Connection = "connections",
+    /// Connections closed at once: the source, or all together, had as many as the settings allow.
+    ConnectionOver = "connections_over",
+    /// Connections closed because a message was not complete in time, or nothing came for too long.
+    ConnectionLate = "connections_late",
+    /// Connections closed because the bytes on them could not be told into messages.
+    Unframeable = "unframeable",
+    /// Connections closed because TLS failed: no handshake in time, no certificate that we trust, no TLS at all.
+    TlsFailure = "tls_failures",
+    /// Messages dropped because the connection that they should go over is gone, or its peer doesn't read.
+    ConnectionGone = "connection_gone",
+    /// Failures to take a connection, such as no file descriptors left; the listener pauses and goes on.
+    AcceptError = "accept_errors",
     /// Workers started again after their thread ended.
     WorkerRestart = "worker_restarts",
 );

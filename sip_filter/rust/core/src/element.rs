@@ -4,6 +4,8 @@
 //! them (copies, CANCEL, ACK, dialogs, responses) follows without judging. Nothing leaves but between trunks and
 //! next hops, and nobody else gets an answer.
 
+mod ways;
+
 use std::net::SocketAddr;
 
 use crate::counter::{Counter, Marks};
@@ -14,6 +16,8 @@ use crate::inquiry::{self, Ground};
 use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable};
 use crate::reply;
 use crate::setup::{Hop, Peer, Response, Setup, Trunk};
+use crate::transport::{Flow, Transport};
+
 use crate::uri;
 use crate::via::{self, Via};
 
@@ -23,10 +27,12 @@ pub const MAX_DATAGRAM: usize = 65_507;
 /// What became of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Send `Output::bytes` from that local address.
+    /// Send `Output::bytes` from that local address: where it is a stream's, over the connection `flow`, or without
+    /// one over any to that IP address.
     Send {
         to: SocketAddr,
         local: usize,
+        flow: Option<Flow>,
     },
     Drop(Counter),
 }
@@ -44,12 +50,15 @@ pub struct Hit {
     pub call: u64,
 }
 
-/// A datagram as it arrived: `local` is the index of the address it came to, `now` a clock in milliseconds.
+/// A datagram, or one message of a stream, as it arrived.
+///
+/// `local` is the index of the address it came to, `flow` the connection if there is one, `now` a clock in milliseconds.
 #[derive(Clone, Copy)]
 pub struct Arrival<'a> {
     pub bytes: &'a [u8],
     pub source: SocketAddr,
     pub local: usize,
+    pub flow: Option<Flow>,
     pub now: u64,
 }
 
@@ -70,8 +79,13 @@ pub struct Output {
 
 pub struct Element {
     pub setup: Setup,
-    /// Local addresses as they stand in Via.
-    locals: Vec<Box<[u8]>>,
+    locals: Vec<Names>,
+}
+
+/// A local address as it stands in Via, up to its parameters, and in Record-Route.
+struct Names {
+    via: Box<[u8]>,
+    uri: Box<[u8]>,
 }
 
 impl Element {
@@ -79,7 +93,18 @@ impl Element {
         let locals = setup
             .locals
             .iter()
-            .map(|local| local.to_string().into_bytes().into())
+            .map(|local| {
+                let (address, transport) = (local.address, local.transport);
+                let via = format!("SIP/2.0/{} {address}", transport.in_via());
+                let uri = match transport {
+                    Transport::Udp => format!("sip:{address}"),
+                    stream => format!("sip:{address};transport={}", stream.name()),
+                };
+                Names {
+                    via: via.into_bytes().into(),
+                    uri: uri.into_bytes().into(),
+                }
+            })
             .collect();
         Element { setup, locals }
     }
@@ -140,7 +165,10 @@ impl Element {
         match message.start {
             Start::Response { code } => turn.response(code, peer),
             Start::Request { method, uri, .. } => {
-                let back = via::back_to(&message.via, arrival.source);
+                let back = match arrival.flow {
+                    None => via::back_to(&message.via, arrival.source),
+                    Some(_) => via::behind_connection(&message.via, arrival.source.ip()),
+                };
                 turn.transaction = self.setup.keys.transaction(&message, back, message.via.branch);
                 turn.request(method, uri, peer, list)
             }
@@ -188,6 +216,9 @@ impl Turn<'_> {
     ) -> Effect {
         if let Some(fault) = self.message.fault {
             return self.refuse_malformed(method, fault);
+        }
+        if self.is_unframed() {
+            return self.refuse_malformed(method, Fault::ContentLength);
         }
         match method {
             Method::Ack => return self.ack(peer),
@@ -388,23 +419,23 @@ impl Turn<'_> {
             remove_asserted: !self.trunk(trunk).terms.trusted,
             label,
         };
-        self.forward(to, changes)
+        self.forward(to, Transport::Udp, changes)
     }
 
     /// Inside a dialog: where Route or Request-URI name one of our next hops, else the dialog's chosen one.
     fn pass_to_dialog_hop(&mut self, trunk: usize) -> Effect {
         let named = self
             .named_target()
-            .filter(|address| self.element.setup.is_hop(*address));
+            .filter(|(address, _)| self.element.setup.is_hop(*address));
         match named {
-            Some(address) => self.pass_to_hop(trunk, address, false),
+            Some((address, _)) => self.pass_to_hop(trunk, address, false),
             None => self.pass_to_chosen_hop(trunk, false),
         }
     }
 
     /// From a next hop: only to an address of a trunk, named by Route or Request-URI.
     fn pass_to_trunk(&mut self, changes: Changes) -> Effect {
-        let Some(address) = self.named_target() else {
+        let Some((address, transport)) = self.named_target() else {
             return self.answer(Counter::NoRoute, 404, "Not Found", &[]);
         };
         match self
@@ -414,112 +445,9 @@ impl Turn<'_> {
             .iter()
             .any(|trunk| trunk.covers(address))
         {
-            true => self.forward(address, changes),
+            true => self.forward(address, transport, changes),
             false => self.answer(Counter::NoRoute, 404, "Not Found", &[]),
         }
-    }
-
-    /// The address that the topmost foreign Route names, or the Request-URI.
-    fn named_target(&mut self) -> Option<SocketAddr> {
-        let Start::Request { uri, .. } = self.message.start else {
-            return None;
-        };
-        self.output.edits.clear();
-        let element = self.element;
-        let route = forward::pop_routes(&mut self.output.edits, self.message, |uri| element.is_ours(uri));
-        forward::literal(route.unwrap_or(uri))
-    }
-
-    fn forward(&mut self, to: SocketAddr, changes: Changes) -> Effect {
-        let element = self.element;
-        let Some(local) = self.local_towards(to) else {
-            return self.answer(Counter::NoRoute, 500, "No Route", &[]);
-        };
-        let message = self.message;
-        let Output { edits, bytes, .. } = &mut *self.output;
-        edits.clear();
-        let branch = course::branch(self.transaction, element.setup.keys.route_mark(message));
-        forward::add_via(
-            edits,
-            message,
-            &element.locals[local],
-            &branch,
-            changes.record_route,
-        );
-        forward::note_source(edits, message, self.arrival.source);
-        forward::count_hop(edits, message);
-        if message.get(Name::Route).is_some() {
-            forward::pop_routes(edits, message, |uri| element.is_ours(uri));
-        }
-        if changes.remove_asserted {
-            forward::remove(edits, message, Name::AssertedIdentity);
-        }
-        let labelled =
-            changes.label && !changes.remove_asserted && forward::label(edits, message, &element.setup.label);
-        edits.apply(&message.raw[..message.end()], bytes);
-        if bytes.len() > MAX_DATAGRAM {
-            return self.answer(Counter::TooLarge, 513, "Message Too Large", &[]);
-        }
-        if changes.label {
-            self.output.marks.add(if labelled {
-                Counter::Labelled
-            } else {
-                Counter::LabelNowhere
-            });
-        }
-        self.output.marks.add(Counter::Forwarded);
-        Effect::Send { to, local }
-    }
-
-    /// The address to send from: the one that was sent to, or the first of the target's family.
-    fn local_towards(&self, to: SocketAddr) -> Option<usize> {
-        let locals = &self.element.setup.locals;
-        let same_family = |i: &usize| locals[*i].is_ipv4() == to.is_ipv4();
-        Some(self.arrival.local)
-            .filter(same_family)
-            .or_else(|| (0..locals.len()).find(same_family))
-    }
-
-    /// RFC 3261 §16.7, without state: our Via comes off, and the hash in its branch vouches for the one below.
-    fn response(&mut self, code: u16, peer: Peer) -> Effect {
-        let message = self.message;
-        let drop = Counter::ResponseDropped;
-        let (true, Some((transaction, _))) =
-            (message.fault.is_none(), course::read_branch(message.via.branch))
-        else {
-            return self.output.drop(drop);
-        };
-        let ours = self.is_our_via(&message.via);
-        let second = message.values(Name::Via).nth(1);
-        let next = second.and_then(via::read);
-        let (true, Some(second), Some(next)) = (ours, second, next) else {
-            return self.output.drop(drop);
-        };
-        let Some(to) = via::onward(&next) else {
-            return self.output.drop(drop);
-        };
-        if self.element.setup.keys.transaction(message, to, next.branch) != transaction {
-            return self.output.drop(drop);
-        }
-        let Some(local) = self.local_towards(to) else {
-            return self.output.drop(drop);
-        };
-        let edits = &mut self.output.edits;
-        edits.clear();
-        forward::pop_via(edits, message, second);
-        if code == 503 && peer == Peer::Hop {
-            // RFC 3261 §16.7 step 6: 503 would stop all of the trunk's traffic, not this hop's.
-            let end = message.start_end - message.line_end.len();
-            edits.put(0, end, |text| {
-                text.extend_from_slice(b"SIP/2.0 500 Server Internal Error")
-            });
-        }
-        edits.apply(&message.raw[..message.end()], &mut self.output.bytes);
-        if code >= 200 && message.cseq_method == b"INVITE" {
-            self.memory.finish(transaction, self.arrival.now);
-        }
-        self.output.marks.add(Counter::Response);
-        Effect::Send { to, local }
     }
 
     /// Whether an OPTIONS asks about us: our address, or a peer's name for us (no user part, and no trunk's address).
@@ -602,7 +530,9 @@ impl Turn<'_> {
 
     fn send_reply(&mut self, status: u16, phrase: &str, extra: &[&[u8]]) -> Effect {
         let tag = self.element.setup.keys.to_tag(self.transaction);
-        let Arrival { source, local, .. } = self.arrival;
+        let Arrival {
+            source, local, flow, ..
+        } = self.arrival;
         reply::write(
             &mut self.output.bytes,
             self.message,
@@ -612,8 +542,12 @@ impl Turn<'_> {
             extra,
         );
         Effect::Send {
-            to: via::back_to(&self.message.via, source),
+            to: match flow {
+                None => via::back_to(&self.message.via, source),
+                Some(_) => source, // Over the connection that it came by (RFC 3261 §18.2.2).
+            },
             local,
+            flow,
         }
     }
 

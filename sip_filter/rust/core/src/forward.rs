@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::message::{find, Message, Name};
 use crate::reply::{push, stale_params, write_decimal, write_source};
+use crate::transport::Flow;
 use crate::uri;
 use crate::via;
 
@@ -52,15 +53,25 @@ impl Edits {
     }
 }
 
-/// Puts our Via on top (RFC 3261 §16.6 step 8), and our Record-Route where one is wanted.
-pub fn add_via(edits: &mut Edits, message: &Message<'_>, local: &[u8], branch: &[u8], record_route: bool) {
+/// Puts our Via on top (RFC 3261 §16.6 step 8), and a Record-Route for each of our sides that is named.
+///
+/// `via` is its value as far as the branch; `flow` leads the response to the connection that the request came over.
+pub fn add_via(
+    edits: &mut Edits,
+    message: &Message<'_>,
+    via: &[u8],
+    branch: &[u8],
+    flow: Option<Flow>,
+    record_routes: &[&[u8]],
+) {
     edits.put(message.start_end, 0, |text| {
-        push(
-            text,
-            &[b"Via: SIP/2.0/UDP ", local, b";branch=", branch, message.line_end],
-        );
-        if record_route {
-            push(text, &[b"Record-Route: <sip:", local, b";lr>", message.line_end]);
+        push(text, &[b"Via: ", via, b";branch=", branch]);
+        if let Some(flow) = flow {
+            push(text, &[b";flow=", &flow.text()]);
+        }
+        text.extend_from_slice(message.line_end);
+        for uri in record_routes {
+            push(text, &[b"Record-Route: <", uri, b";lr>", message.line_end]);
         }
         if message.max_forwards.is_none() {
             push(text, &[b"Max-Forwards: 70", message.line_end]); // RFC 3261 §16.6 step 3.

@@ -419,7 +419,7 @@ impl Lines<'_> {
 }
 
 /// Header name and the offset of its value. None: no colon, or a name that is no token.
-fn read_name(line: &[u8]) -> Option<(Name, usize)> {
+pub(crate) fn read_name(line: &[u8]) -> Option<(Name, usize)> {
     let length = line.iter().position(|b| !is_token(*b))?;
     let name = &line[..length];
     // HCOLON allows white space before the colon (RFC 3261 §25.1).

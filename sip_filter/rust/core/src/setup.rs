@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use crate::course::Keys;
 use crate::decision::TrunkMode;
 use crate::identity::Terms;
+use crate::transport::Local;
 
 /// All that the element knows beforehand. Valid by construction of its parts; replaced whole.
 pub struct Setup {
     /// Addresses that we receive on and send from; each is named in our Via, so none is a wildcard.
-    pub locals: Vec<SocketAddr>,
+    pub locals: Vec<Local>,
     pub keys: Keys,
     pub trunks: Vec<Trunk>,
     pub hops: Vec<Hop>,
@@ -167,7 +168,20 @@ impl Setup {
     }
 
     pub fn is_local(&self, address: SocketAddr) -> bool {
-        self.locals.contains(&address)
+        self.locals.iter().any(|local| local.address == address)
+    }
+
+    /// Whether what is at that index is an address that connections come to.
+    pub fn is_stream(&self, local: usize) -> bool {
+        self.locals
+            .get(local)
+            .is_some_and(|local| local.transport.is_stream())
+    }
+
+    /// Whether a peer that reaches one of these addresses can reach the other: same transport, same family.
+    pub fn reaches_alike(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (&self.locals[one], &self.locals[other]);
+        one.transport == other.transport && one.address.is_ipv4() == other.address.is_ipv4()
     }
 
     pub fn hop(&self, id: u16) -> Option<&Hop> {

@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::message::{decimal, is_token};
+use crate::message::{decimal, find, is_token};
+use crate::transport::Flow;
 use crate::uri;
 
 /// One Via value.
@@ -86,6 +87,19 @@ pub fn onward(via: &Via<'_>) -> Option<SocketAddr> {
     let ip = read_ip(via.received.unwrap_or(via.host))?;
     let port = via.rport.flatten().or(via.port).unwrap_or(5060);
     Some(SocketAddr::new(ip, port))
+}
+
+/// What stands for the client of a request that came over a connection: its address, and the port it listens on.
+///
+/// The connection's own port would tell a CANCEL that comes over another one from its INVITE.
+pub fn behind_connection(via: &Via<'_>, ip: IpAddr) -> SocketAddr {
+    SocketAddr::new(ip, via.port.unwrap_or(5060))
+}
+
+/// The connection that a Via of ours names.
+pub fn flow(via: &Via<'_>) -> Option<Flow> {
+    let params = &via.value[find(via.value, b';')?..];
+    Flow::read(uri::param(params, b"flow")??)
 }
 
 /// An address literal, with or without the brackets of an IPv6 reference (RFC 5118 §4.5).

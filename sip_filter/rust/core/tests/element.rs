@@ -88,6 +88,7 @@ impl Bench {
             bytes: text.as_bytes(),
             source,
             local: 0,
+            flow: None,
             now: self.now,
         };
         match self
@@ -491,6 +492,7 @@ fn a_list_that_falls_over_stops_no_call() {
         bytes: text.as_bytes(),
         source: TRUNK.parse().unwrap(),
         local: 0,
+        flow: None,
         now: 1,
     };
     let effect = bench
@@ -500,7 +502,8 @@ fn a_list_that_falls_over_stops_no_call() {
         effect,
         Effect::Send {
             to: SWITCH.parse().unwrap(),
-            local: 0
+            local: 0,
+            flow: None
         }
     );
     assert!(bench.counted(Counter::JudgeError));

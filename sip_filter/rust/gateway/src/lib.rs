@@ -3,12 +3,15 @@
 //! [`Gateway`] binds, starts one worker per address and thread, and a housekeeper that remaps the list off the
 //! call path and starts dead workers anew.
 
+mod connection;
 mod settings;
 mod socket;
+mod stream;
+mod tls;
 mod worker;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +24,7 @@ use palang_core::element::Element;
 use palang_core::number::Number;
 use palang_core::plan::Plan;
 use palang_core::setup::Hop;
+use palang_core::transport::Local;
 use palang_maps::Reader;
 
 use settings::Settings;
@@ -42,9 +46,11 @@ pub struct Gateway {
 struct State {
     shared: Arc<Shared>,
     settings: Settings,
-    locals: Vec<SocketAddr>,
+    /// Those of UDP first.
+    locals: Vec<Local>,
     retired: Vec<Hop>,
     desks: Vec<Arc<Desk>>,
+    streams: Option<Arc<stream::Desk>>,
     /// Counts of what no worker counts.
     counts: Arc<Counts>,
     housekeeper: Option<JoinHandle<()>>,
@@ -65,7 +71,8 @@ impl Gateway {
         let settings = Settings::parse(settings).map_err(Error::Settings)?;
         let reader = Reader::open(live).map_err(Error::Io)?;
         let element = Element::new(settings.setup(settings.listen.clone(), Vec::new()));
-        let shared = Arc::new(Shared::new(live.to_owned(), reader, element, REMEMBERED));
+        let terms = settings.stream_terms().map_err(Error::Settings)?;
+        let shared = Arc::new(Shared::new(live.to_owned(), reader, element, terms, REMEMBERED));
         let locals = settings.listen.clone();
         let (retired, desks) = (Vec::new(), Vec::new());
         let counts = Arc::default();
@@ -76,6 +83,7 @@ impl Gateway {
                 locals,
                 retired,
                 desks,
+                streams: None,
                 counts,
                 housekeeper: None,
             }),
@@ -83,7 +91,7 @@ impl Gateway {
     }
 
     /// Binds and starts the threads; returns the addresses bound, port 0 replaced.
-    pub fn start(&self) -> Result<Vec<SocketAddr>, Error> {
+    pub fn start(&self) -> Result<Vec<Local>, Error> {
         let mut state = self.lock();
         if state.housekeeper.is_some() {
             return Err(Error::State("the gateway runs already"));
@@ -92,17 +100,16 @@ impl Gateway {
             return Err(Error::State("the gateway was stopped; make a new one"));
         }
         let sets = bind_all(&state.settings).map_err(Error::Io)?;
-        let locals = sets[0]
-            .iter()
-            .map(UdpSocket::local_addr)
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(Error::Io)?;
+        let datagrams = sets[0].len();
+        let listeners = listen_all(&state.settings, datagrams).map_err(Error::Io)?;
+        let locals = bound(&state.settings, &sets[0], &listeners).map_err(Error::Io)?;
         state.locals = locals.clone();
+        let first_set = Arc::clone(&sets[0]);
         let element = Element::new(state.settings.setup(locals.clone(), state.retired.clone()));
         state.shared.replace(element);
         state.desks = sets
             .into_iter()
-            .flat_map(|sockets| (0..locals.len()).map(move |local| (local, Arc::clone(&sockets))))
+            .flat_map(|sockets| (0..datagrams).map(move |local| (local, Arc::clone(&sockets))))
             .enumerate()
             .map(|(number, (local, sockets))| {
                 let name = format!("palang-sip-{number}");
@@ -115,10 +122,25 @@ impl Gateway {
                 })
             })
             .collect();
-        let workers = state
+        state.streams = (!listeners.is_empty()).then(|| {
+            Arc::new(stream::Desk {
+                name: "palang-streams".into(),
+                listeners,
+                sockets: first_set,
+                counts: Counts::default(),
+                number: state.desks.len(),
+            })
+        });
+        let posts: Vec<Post> = state
             .desks
             .iter()
-            .map(|desk| start_worker(&state.shared, desk))
+            .cloned()
+            .map(Post::Datagrams)
+            .chain(state.streams.clone().map(Post::Streams))
+            .collect();
+        let workers = posts
+            .iter()
+            .map(|post| start_worker(&state.shared, post))
             .collect::<io::Result<Vec<_>>>();
         let workers = match workers {
             Ok(workers) => workers,
@@ -127,18 +149,24 @@ impl Gateway {
                 return Err(Error::Io(error));
             }
         };
-        let (shared, desks, counts) = (
-            Arc::clone(&state.shared),
-            state.desks.clone(),
-            Arc::clone(&state.counts),
-        );
-        let keep = move || keep_house(&shared, &desks, workers, &counts);
+        let (shared, counts) = (Arc::clone(&state.shared), Arc::clone(&state.counts));
+        let keep = move || keep_house(&shared, &posts, workers, &counts);
         let thread = std::thread::Builder::new()
             .name("palang-house".into())
             .spawn(keep)
             .map_err(Error::Io)?;
         state.housekeeper = Some(thread);
-        Ok(locals)
+        // As the settings list them.
+        let (mut udp, mut streams) = (locals[..datagrams].iter(), locals[datagrams..].iter());
+        let listed = state
+            .settings
+            .listen
+            .iter()
+            .filter_map(|local| match local.transport.is_stream() {
+                false => udp.next(),
+                true => streams.next(),
+            });
+        Ok(listed.copied().collect())
     }
 
     /// Takes new settings over between two messages. Bad ones change nothing.
@@ -154,6 +182,8 @@ impl Gateway {
                 "{key}: can't change while the gateway runs; start it anew"
             )));
         }
+        // The files of certificates are read again each time, whether or not their names changed.
+        let terms = next.stream_terms().map_err(Error::Settings)?;
         let gone = state
             .settings
             .hops
@@ -163,6 +193,7 @@ impl Gateway {
         retired.retain(|hop| next.hops.iter().all(|used| used.address != hop.address));
         let surplus = retired.len().saturating_sub(MOST_RETIRED);
         retired.drain(..surplus);
+        state.shared.set_terms(terms);
         state
             .shared
             .replace(Element::new(next.setup(state.locals.clone(), retired.clone())));
@@ -178,6 +209,7 @@ impl Gateway {
                 .desks
                 .iter()
                 .map(|desk| &desk.counts)
+                .chain(state.streams.iter().map(|desk| &desk.counts))
                 .chain([&*state.counts])
         };
         let total = |counter: &Counter| all().map(|counts| counts.get(*counter)).sum();
@@ -270,39 +302,89 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// One set of sockets per worker, one socket per address in each.
+/// One set of sockets per worker, one socket per UDP address in each.
 fn bind_all(settings: &Settings) -> io::Result<Vec<Arc<[UdpSocket]>>> {
-    let named = |address: SocketAddr, result: io::Result<UdpSocket>| {
-        result.map_err(|error| io::Error::new(error.kind(), format!("udp:{address}: {error}")))
+    let bind = |address: SocketAddr| {
+        let bound = socket::bind(address, settings.workers > 1);
+        bound.map_err(|error| io::Error::new(error.kind(), format!("udp:{address}: {error}")))
     };
-    let first = settings
+    let datagrams = settings
         .listen
         .iter()
-        .map(|address| named(*address, socket::bind(*address, settings.workers > 1)));
-    let first: Arc<[UdpSocket]> = first.collect::<io::Result<Vec<_>>>()?.into();
+        .filter(|local| !local.transport.is_stream());
+    let first: Arc<[UdpSocket]> = datagrams
+        .map(|local| bind(local.address))
+        .collect::<io::Result<Vec<_>>>()?
+        .into();
     let bound = first
         .iter()
         .map(UdpSocket::local_addr)
         .collect::<io::Result<Vec<_>>>()?;
     let mut sets = vec![first];
     for _ in 1..settings.workers {
-        let more = bound
-            .iter()
-            .map(|address| named(*address, socket::bind(*address, settings.workers > 1)));
+        let more = bound.iter().map(|address| bind(*address));
         sets.push(more.collect::<io::Result<Vec<_>>>()?.into());
     }
     Ok(sets)
 }
 
-fn start_worker(shared: &Arc<Shared>, desk: &Arc<Desk>) -> io::Result<JoinHandle<()>> {
-    let (shared, desk) = (Arc::clone(shared), Arc::clone(desk));
-    std::thread::Builder::new()
-        .name(desk.name.clone())
-        .spawn(move || worker::run(&shared, &desk))
+/// The listening sockets of streams; their local addresses are numbered on from `first`.
+fn listen_all(settings: &Settings, first: usize) -> io::Result<Vec<(usize, TcpListener)>> {
+    let streams = settings.listen.iter().filter(|local| local.transport.is_stream());
+    let bound = streams.enumerate().map(|(i, local)| {
+        let socket = stream::bind(local.address)
+            .map_err(|error| io::Error::new(error.kind(), format!("{local}: {error}")))?;
+        Ok((first + i, socket))
+    });
+    bound.collect()
+}
+
+/// The addresses bound, those of UDP first.
+fn bound(
+    settings: &Settings,
+    sockets: &[UdpSocket],
+    listeners: &[(usize, TcpListener)],
+) -> io::Result<Vec<Local>> {
+    let addresses = sockets
+        .iter()
+        .map(UdpSocket::local_addr)
+        .chain(listeners.iter().map(|(_, socket)| socket.local_addr()));
+    let (streams, datagrams): (Vec<&Local>, Vec<&Local>) = settings
+        .listen
+        .iter()
+        .partition(|local| local.transport.is_stream());
+    let named = datagrams.into_iter().chain(streams).zip(addresses);
+    named
+        .map(|(local, address)| {
+            Ok(Local {
+                transport: local.transport,
+                address: address?,
+            })
+        })
+        .collect()
+}
+
+/// What one thread works at.
+#[derive(Clone)]
+enum Post {
+    Datagrams(Arc<Desk>),
+    Streams(Arc<stream::Desk>),
+}
+
+fn start_worker(shared: &Arc<Shared>, post: &Post) -> io::Result<JoinHandle<()>> {
+    let (shared, post) = (Arc::clone(shared), post.clone());
+    let name = match &post {
+        Post::Datagrams(desk) => desk.name.clone(),
+        Post::Streams(desk) => desk.name.clone(),
+    };
+    std::thread::Builder::new().name(name).spawn(move || match post {
+        Post::Datagrams(desk) => worker::run(&shared, &desk),
+        Post::Streams(desk) => stream::run(&shared, &desk),
+    })
 }
 
 /// Off the call path: remaps the list when it changes, and starts workers anew whose thread ended.
-fn keep_house(shared: &Arc<Shared>, desks: &[Arc<Desk>], mut workers: Vec<JoinHandle<()>>, counts: &Counts) {
+fn keep_house(shared: &Arc<Shared>, posts: &[Post], mut workers: Vec<JoinHandle<()>>, counts: &Counts) {
     let mut looks: u32 = 0;
     while !shared.stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK);
@@ -315,9 +397,9 @@ fn keep_house(shared: &Arc<Shared>, desks: &[Arc<Desk>], mut workers: Vec<JoinHa
         if looks % 50 != 0 {
             continue;
         }
-        for (worker, desk) in workers.iter_mut().zip(desks) {
+        for (worker, post) in workers.iter_mut().zip(posts) {
             if worker.is_finished() && !shared.stop.load(Ordering::Relaxed) {
-                if let Ok(fresh) = start_worker(shared, desk) {
+                if let Ok(fresh) = start_worker(shared, post) {
                     *worker = fresh;
                     counts.add(Counter::WorkerRestart, 1);
                 }

@@ -1,6 +1,8 @@
 //! The gateway's settings, from JSON: every error names the key, the value and what is allowed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use palang_core::clause::trunk_key;
 use palang_core::course::Keys;
@@ -9,20 +11,26 @@ use palang_core::identity::Terms;
 use palang_core::own_plan::Row;
 use palang_core::plan::{Plan, EDITIONS};
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
+use palang_core::transport::{Local, Transport};
 use serde_json::{Map, Value};
+
+use crate::stream::{Limits, Terms as StreamTerms};
+use crate::tls;
 
 /// A message for a person: `trunks[0].plan: "x" is not a dial plan (…)`.
 pub type Wrong = String;
 
 /// What `Gateway` is told. Valid by construction.
 pub struct Settings {
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Local>,
     /// Threads for each address listened on.
     pub workers: usize,
     keys: Keys,
     protected: Vec<Box<[u8]>>,
     trunks: Vec<TrunkRow>,
     pub hops: Vec<Hop>,
+    limits: Limits,
+    tls: Option<tls::Files>,
     record_route: bool,
     label: Box<[u8]>,
     bypass: bool,
@@ -52,8 +60,23 @@ impl Settings {
         }
         let plans = top.list("plans", own_plan)?;
         unique("plans", plans.iter().map(|plan| plan.edition().name))?;
+        let tls = top.optional("tls", |value, key| tls_files(Table::of(value, key)?))?;
+        let has = |transport| listen.iter().any(|local: &Local| local.transport == transport);
+        if !has(Transport::Udp) {
+            return Err(format!(
+                "listen: {:?} names no udp: address; next hops are reached by UDP",
+                listen.iter().map(Local::to_string).collect::<Vec<_>>()
+            ));
+        }
+        if has(Transport::Tls) && tls.is_none() {
+            return Err("tls: missing; a tls: address in listen needs tls.certificate and tls.key".into());
+        }
         let settings = Settings {
             listen,
+            limits: top
+                .optional("streams", |value, key| limits(Table::of(value, key)?))?
+                .unwrap_or(LIMITS),
+            tls,
             workers: top.whole("workers", 1..=64)?.unwrap_or(1) as usize,
             keys: Keys::new(&top.required("key", key_bytes)?),
             protected: top.list("protected", short_code)?,
@@ -72,7 +95,7 @@ impl Settings {
     }
 
     /// The element's setup, once the sockets are bound. `retired` hops serve calls that are on course.
-    pub fn setup(&self, locals: Vec<SocketAddr>, retired: Vec<Hop>) -> Setup {
+    pub fn setup(&self, locals: Vec<Local>, retired: Vec<Hop>) -> Setup {
         let trunks = self.trunks.iter().cloned().map(|row| Trunk {
             key: trunk_key(&row.name),
             name: row.name.into(),
@@ -95,6 +118,50 @@ impl Settings {
             bypass: self.bypass,
         }
     }
+
+    /// What connections are under. Reads the files of `tls`.
+    pub fn stream_terms(&self) -> Result<StreamTerms, Wrong> {
+        Ok(StreamTerms {
+            limits: self.limits,
+            tls: self.tls.as_ref().map(tls::load).transpose()?,
+        })
+    }
+}
+
+const LIMITS: Limits = Limits {
+    idle: Duration::from_secs(600),
+    message: Duration::from_secs(10),
+    handshake: Duration::from_secs(5),
+    per_source: 64,
+    total: 1024,
+};
+
+fn limits(mut row: Table) -> Result<Limits, Wrong> {
+    let seconds = |count: Option<u64>, default| count.map_or(default, Duration::from_secs);
+    let limits = Limits {
+        idle: seconds(row.whole("idle_seconds", 1..=86_400)?, LIMITS.idle),
+        message: seconds(row.whole("message_seconds", 1..=30)?, LIMITS.message),
+        handshake: seconds(row.whole("handshake_seconds", 1..=5)?, LIMITS.handshake),
+        per_source: row
+            .whole("per_source", 1..=100_000)?
+            .map_or(LIMITS.per_source, |n| n as usize),
+        total: row
+            .whole("total", 1..=100_000)?
+            .map_or(LIMITS.total, |n| n as usize),
+    };
+    row.finish()?;
+    Ok(limits)
+}
+
+fn tls_files(mut row: Table) -> Result<tls::Files, Wrong> {
+    let path = |value, key: String| string(value, &key).map(PathBuf::from);
+    let files = tls::Files {
+        certificate: row.required("certificate", path)?,
+        key: row.required("key", path)?,
+        client_ca: row.optional("client_ca", path)?,
+    };
+    row.finish()?;
+    Ok(files)
 }
 
 fn trunk(mut row: Table, plans: &[Plan]) -> Result<TrunkRow, Wrong> {
@@ -185,6 +252,14 @@ const RESPONSES: [(&str, Response); 2] = [("603", Response::Decline), ("403", Re
 fn hop(mut row: Table) -> Result<Hop, Wrong> {
     let address = row.required("address", |value, key| {
         let text = string(value, &key)?;
+        if text
+            .parse::<Local>()
+            .is_ok_and(|local| local.transport.is_stream())
+        {
+            return Err(format!(
+                "{key}: {text:?} is a stream; next hops are reached by UDP, as \"192.0.2.1:5060\""
+            ));
+        }
         let address = text
             .parse::<SocketAddr>()
             .ok()
@@ -202,18 +277,19 @@ fn hop(mut row: Table) -> Result<Hop, Wrong> {
     Ok(hop)
 }
 
-fn listen_address(value: Value, key: String) -> Result<SocketAddr, Wrong> {
+fn listen_address(value: Value, key: String) -> Result<Local, Wrong> {
     let text = string(value, &key)?;
-    let address = text
-        .strip_prefix("udp:")
-        .and_then(|rest| rest.parse::<SocketAddr>().ok());
-    match address {
-        Some(address) if address.ip().is_unspecified() => Err(format!(
+    let local = text
+        .parse::<Local>()
+        .ok()
+        .filter(|local| text.starts_with(local.transport.name()));
+    match local {
+        Some(local) if local.address.ip().is_unspecified() => Err(format!(
             "{key}: {text:?} is no address that a Via can name; give the one that peers send to"
         )),
-        Some(address) => Ok(address),
+        Some(local) => Ok(local),
         None => Err(format!(
-            "{key}: {text:?} is not of the form \"udp:192.0.2.1:5060\""
+            "{key}: {text:?} is not of the form \"udp:192.0.2.1:5060\", \"tcp:…\" or \"tls:…\""
         )),
     }
 }
@@ -435,7 +511,7 @@ mod tests {
             (
                 "\"node\"",
                 "\"nod\"",
-                "nod: unknown key (value \"gw1\"); known: node, listen, plans, workers",
+                "nod: unknown key (value \"gw1\"); known: node, listen, plans, tls, streams, workers",
             ),
             (
                 "\"mode\":\"shadow\"",

@@ -15,6 +15,7 @@ use palang_core::element::{Arrival, Effect, Element, Hit, Work};
 use palang_maps::{Effect as HitEffect, Hit as MappedHit, HitRing, Reader};
 
 use crate::socket::{Receiver, Sender};
+use crate::stream::{Letter, Mail, Terms};
 
 /// What all threads of a gateway share.
 pub struct Shared {
@@ -23,19 +24,24 @@ pub struct Shared {
     pub memory: Memory,
     pub stop: AtomicBool,
     pub began: Instant,
+    /// What is to go over connections.
+    pub mail: Mail,
+    terms: RwLock<Terms>,
     element: RwLock<Arc<Element>>,
     /// Counts replacements of `element`, so that workers need not lock to learn that there was none.
     turns: AtomicU64,
 }
 
 impl Shared {
-    pub fn new(live: PathBuf, reader: Reader, element: Element, slots: usize) -> Shared {
+    pub fn new(live: PathBuf, reader: Reader, element: Element, terms: Terms, slots: usize) -> Shared {
         Shared {
             live,
             reader,
             memory: Memory::new(slots),
             stop: AtomicBool::new(false),
             began: Instant::now(),
+            mail: Mail::default(),
+            terms: RwLock::new(terms),
             element: RwLock::new(Arc::new(element)),
             turns: AtomicU64::new(0),
         }
@@ -43,6 +49,26 @@ impl Shared {
 
     pub fn element(&self) -> Arc<Element> {
         Arc::clone(&self.element.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What connections are under now.
+    pub fn terms(&self) -> Terms {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes effect with the next `replace`.
+    pub fn set_terms(&self, terms: Terms) {
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = terms;
+    }
+
+    /// How often the element was replaced.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Acquire)
+    }
+
+    /// That count, and the element.
+    pub fn latest(&self) -> (u64, Arc<Element>) {
+        (self.turns(), self.element())
     }
 
     pub fn replace(&self, element: Element) {
@@ -94,15 +120,9 @@ pub fn run(shared: &Shared, desk: &Desk) {
     let mut receiver = Receiver::new();
     let mut sender = Sender::default();
     let mut work = Work::default();
-    let mut hits = Hits {
-        shared,
-        number: desk.number,
-        ring: None,
-        tried: None,
-    };
+    let mut hits = Hits::new(shared, desk.number);
     let mut held = shared.reader.hold();
-    let mut turns = shared.turns.load(Ordering::Acquire);
-    let mut element = shared.element();
+    let (mut turns, mut element) = shared.latest();
     let socket = &desk.sockets[desk.local];
     while !shared.stop.load(Ordering::Relaxed) {
         let count = match receiver.receive(socket) {
@@ -121,9 +141,8 @@ pub fn run(shared: &Shared, desk: &Desk) {
             }
         };
         shared.reader.catch_up(&mut held);
-        let latest = shared.turns.load(Ordering::Acquire);
-        if latest != turns {
-            (turns, element) = (latest, shared.element());
+        if shared.turns() != turns {
+            (turns, element) = shared.latest();
         }
         let list = (held.number() != 0).then(|| held.view());
         let now = shared.now();
@@ -136,32 +155,70 @@ pub fn run(shared: &Shared, desk: &Desk) {
                 bytes,
                 source,
                 local: desk.local,
+                flow: None,
                 now,
             };
-            let handled = catch_unwind(AssertUnwindSafe(|| {
-                element.receive(arrival, &shared.memory, list.as_ref(), &mut work)
-            }));
-            let Ok(effect) = handled else {
-                desk.counts.add(Counter::Panic, 1);
-                work = Work::default();
-                continue;
-            };
-            for counter in work.output.marks.as_slice() {
-                desk.counts.add(*counter, 1);
-            }
-            if let Effect::Send { to, local } = effect {
-                sender.add(&work.output.bytes, to, local);
-            }
-            for hit in work.output.hits.iter().flatten() {
-                if !hits.push(hit, &element) {
-                    desk.counts.add(Counter::HitLost, 1);
+            let list = list.as_ref();
+            match handle(
+                shared,
+                &element,
+                list,
+                arrival,
+                &mut work,
+                &mut hits,
+                &desk.counts,
+            ) {
+                Some(Effect::Send { to, local, .. }) if local < desk.sockets.len() => {
+                    sender.add(&work.output.bytes, to, local);
                 }
+                Some(Effect::Send { to, local, flow }) => {
+                    let bytes = work.output.bytes.clone();
+                    let letter = Letter {
+                        to,
+                        local,
+                        flow,
+                        bytes,
+                    };
+                    if !shared.mail.post(letter) {
+                        desk.counts.add(Counter::ConnectionGone, 1);
+                    }
+                }
+                Some(Effect::Drop(_)) | None => {}
             }
         }
         let sent = sender.flush(&desk.sockets);
         desk.counts.add(Counter::Sent, sent.sent);
         desk.counts.add(Counter::SendError, sent.failed);
     }
+}
+
+/// Asks the element about one message, counts what happened and notes the hits. None: handling it failed.
+pub fn handle<L: ListView>(
+    shared: &Shared,
+    element: &Element,
+    list: Option<&L>,
+    arrival: Arrival<'_>,
+    work: &mut Work,
+    hits: &mut Hits<'_>,
+    counts: &Counts,
+) -> Option<Effect> {
+    let handled = catch_unwind(AssertUnwindSafe(|| {
+        element.receive(arrival, &shared.memory, list, work)
+    }));
+    let Ok(effect) = handled else {
+        counts.add(Counter::Panic, 1);
+        *work = Work::default();
+        return None;
+    };
+    for counter in work.output.marks.as_slice() {
+        counts.add(*counter, 1);
+    }
+    for hit in work.output.hits.iter().flatten() {
+        if !hits.push(hit, element) {
+            counts.add(Counter::HitLost, 1);
+        }
+    }
+    Some(effect)
 }
 
 /// The same pipeline for one datagram, on the side: nothing is sent, counted or remembered.
@@ -179,6 +236,7 @@ fn rehearse_with<L: ListView>(element: &Element, list: Option<&L>, trunk: usize,
         bytes,
         source,
         local: 0,
+        flow: None,
         now: 1,
     };
     match element.receive_on(trunk, arrival, &Memory::new(1), list, &mut work) {
@@ -196,14 +254,23 @@ fn status(bytes: &[u8]) -> u16 {
 }
 
 /// This worker's ring. It is made when first needed, and again, at most each second, while it can't be.
-struct Hits<'a> {
+pub struct Hits<'a> {
     shared: &'a Shared,
     number: usize,
     ring: Option<HitRing>,
     tried: Option<Instant>,
 }
 
-impl Hits<'_> {
+impl<'a> Hits<'a> {
+    pub fn new(shared: &'a Shared, number: usize) -> Hits<'a> {
+        Hits {
+            shared,
+            number,
+            ring: None,
+            tried: None,
+        }
+    }
+
     fn push(&mut self, hit: &Hit, element: &Element) -> bool {
         if self.ring.is_none() && self.tried.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
             self.tried = Some(Instant::now());

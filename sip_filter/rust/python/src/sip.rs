@@ -38,7 +38,7 @@ impl Gateway {
 
     fn start(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let bound = py.detach(|| self.inner.start()).map_err(raise)?;
-        Ok(bound.iter().map(|address| format!("udp:{address}")).collect())
+        Ok(bound.iter().map(ToString::to_string).collect())
     }
 
     fn configure(&self, py: Python<'_>, settings: &str) -> PyResult<()> {

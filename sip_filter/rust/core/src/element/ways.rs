@@ -1,0 +1,153 @@
+//! The ways on: where a request goes and by which of our addresses, and how its response finds back.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+
+use super::{Changes, Effect, Output, Turn, MAX_DATAGRAM};
+use crate::counter::Counter;
+use crate::course;
+use crate::forward;
+use crate::message::{Name, Start};
+use crate::setup::Peer;
+use crate::transport::Transport;
+use crate::uri;
+use crate::via;
+
+impl Turn<'_> {
+    /// The address that the topmost foreign Route names, or the Request-URI; and the transport: the one named beside
+    /// it, or else that of the side of ours that the Route before it names (RFC 5658).
+    pub(super) fn named_target(&mut self) -> Option<(SocketAddr, Transport)> {
+        let Start::Request { uri, .. } = self.message.start else {
+            return None;
+        };
+        self.output.edits.clear();
+        let element = self.element;
+        let side = Cell::new(Transport::Udp);
+        let route = forward::pop_routes(&mut self.output.edits, self.message, |uri| {
+            let ours = element.is_ours(uri);
+            if ours {
+                side.set(named_transport(uri).unwrap_or(Transport::Udp));
+            }
+            ours
+        });
+        let target = route.unwrap_or(uri);
+        let transport = named_transport(target).unwrap_or(side.get());
+        forward::literal(target).map(|address| (address, transport))
+    }
+
+    pub(super) fn forward(&mut self, to: SocketAddr, transport: Transport, changes: Changes) -> Effect {
+        let element = self.element;
+        let Some(local) = self.local_towards(to, transport) else {
+            return self.answer(Counter::NoRoute, 500, "No Route", &[]);
+        };
+        let message = self.message;
+        let Output { edits, bytes, .. } = &mut *self.output;
+        edits.clear();
+        let branch = course::branch(self.transaction, element.setup.keys.route_mark(message));
+        let (names, came) = (&element.locals[local], &element.locals[self.arrival.local]);
+        // Either side finds the other by the address, family and transport that it can use (RFC 5658 §3.2).
+        let routes: &[&[u8]] = match changes.record_route {
+            false => &[],
+            true if element.setup.reaches_alike(local, self.arrival.local) => &[&names.uri],
+            true => &[&names.uri, &came.uri],
+        };
+        forward::add_via(edits, message, &names.via, &branch, self.arrival.flow, routes);
+        forward::note_source(edits, message, self.arrival.source);
+        forward::count_hop(edits, message);
+        if message.get(Name::Route).is_some() {
+            forward::pop_routes(edits, message, |uri| element.is_ours(uri));
+        }
+        if changes.remove_asserted {
+            forward::remove(edits, message, Name::AssertedIdentity);
+        }
+        let labelled =
+            changes.label && !changes.remove_asserted && forward::label(edits, message, &element.setup.label);
+        edits.apply(&message.raw[..message.end()], bytes);
+        if bytes.len() > MAX_DATAGRAM {
+            return self.answer(Counter::TooLarge, 513, "Message Too Large", &[]);
+        }
+        if changes.label {
+            self.output.marks.add(if labelled {
+                Counter::Labelled
+            } else {
+                Counter::LabelNowhere
+            });
+        }
+        self.output.marks.add(Counter::Forwarded);
+        let flow = None;
+        Effect::Send { to, local, flow }
+    }
+
+    /// The address to send from: the one that was sent to, or the first of that transport and the target's family.
+    fn local_towards(&self, to: SocketAddr, transport: Transport) -> Option<usize> {
+        let locals = &self.element.setup.locals;
+        let fits =
+            |i: &usize| locals[*i].transport == transport && locals[*i].address.is_ipv4() == to.is_ipv4();
+        Some(self.arrival.local)
+            .filter(fits)
+            .or_else(|| (0..locals.len()).find(fits))
+    }
+
+    /// Over a stream a message must tell its length (RFC 3261 §18.3).
+    pub(super) fn is_unframed(&self) -> bool {
+        self.arrival.flow.is_some() && self.message.get(Name::ContentLength).is_none()
+    }
+
+    /// RFC 3261 §16.7, without state: our Via comes off, and the hash in its branch vouches for the one below.
+    pub(super) fn response(&mut self, code: u16, peer: Peer) -> Effect {
+        let message = self.message;
+        let drop = Counter::ResponseDropped;
+        let (true, Some((transaction, _))) = (
+            message.fault.is_none() && !self.is_unframed(),
+            course::read_branch(message.via.branch),
+        ) else {
+            return self.output.drop(drop);
+        };
+        let ours = self.is_our_via(&message.via);
+        let second = message.values(Name::Via).nth(1);
+        let next = second.and_then(via::read);
+        let (true, Some(second), Some(next)) = (ours, second, next) else {
+            return self.output.drop(drop);
+        };
+        let Some(onward) = via::onward(&next) else {
+            return self.output.drop(drop);
+        };
+        let flow = via::flow(&message.via);
+        let to = match flow {
+            None => onward,
+            Some(_) => via::behind_connection(&next, onward.ip()),
+        };
+        if self.element.setup.keys.transaction(message, to, next.branch) != transaction {
+            return self.output.drop(drop);
+        }
+        let local = match flow {
+            None => self.local_towards(to, Transport::Udp),
+            Some(flow) => Some(flow.local()).filter(|local| self.element.setup.is_stream(*local)),
+        };
+        let Some(local) = local else {
+            return self.output.drop(drop);
+        };
+        let edits = &mut self.output.edits;
+        edits.clear();
+        forward::pop_via(edits, message, second);
+        if code == 503 && peer == Peer::Hop {
+            // RFC 3261 §16.7 step 6: 503 would stop all of the trunk's traffic, not this hop's.
+            let end = message.start_end - message.line_end.len();
+            edits.put(0, end, |text| {
+                text.extend_from_slice(b"SIP/2.0 500 Server Internal Error")
+            });
+        }
+        edits.apply(&message.raw[..message.end()], &mut self.output.bytes);
+        if code >= 200 && message.cseq_method == b"INVITE" {
+            self.memory.finish(transaction, self.arrival.now);
+        }
+        self.output.marks.add(Counter::Response);
+        Effect::Send { to, local, flow }
+    }
+}
+
+/// The transport that a URI asks for.
+fn named_transport(uri_text: &[u8]) -> Option<Transport> {
+    let uri = uri::read(uri_text)?;
+    Transport::named(uri::param(uri.params, b"transport")??)
+}

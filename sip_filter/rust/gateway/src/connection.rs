@@ -1,0 +1,156 @@
+//! One connection: bytes of its socket in and out, through TLS where the listener speaks it.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use palang_core::frame::Framer;
+use palang_core::transport::Flow;
+use rustls::{ServerConfig, ServerConnection};
+
+/// Above so much unsent, nothing more is read from the peer: it must read its answers first.
+pub const HIGH_WATER: usize = 256 << 10;
+/// Above so much unsent, what others want to send to the peer is dropped.
+pub const MOST_UNSENT: usize = 1 << 20;
+
+pub struct Connection {
+    pub socket: TcpStream,
+    pub flow: Flow,
+    pub source: SocketAddr,
+    pub framer: Framer,
+    /// Bytes of a message that is not complete.
+    pub input: Vec<u8>,
+    pub opened: Instant,
+    /// When the first byte of the message in `input` came.
+    pub begun: Option<Instant>,
+    /// When bytes last moved.
+    pub active: Instant,
+    /// Set when nothing more is taken: the rest is sent, then the connection ends.
+    pub closing: Option<Instant>,
+    /// Whether it stands in the queue of those to be served.
+    pub queued: bool,
+    tls: Option<Box<ServerConnection>>,
+    output: Vec<u8>,
+    written: usize,
+}
+
+impl Connection {
+    pub fn new(
+        socket: TcpStream,
+        flow: Flow,
+        source: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        now: Instant,
+    ) -> io::Result<Connection> {
+        let tls = tls
+            .map(|config| ServerConnection::new(config).map(Box::new))
+            .transpose();
+        Ok(Connection {
+            socket,
+            flow,
+            source,
+            framer: Framer::default(),
+            input: Vec::new(),
+            opened: now,
+            begun: None,
+            active: now,
+            closing: None,
+            queued: false,
+            tls: tls.map_err(io::Error::other)?,
+            output: Vec::new(),
+            written: 0,
+        })
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    pub fn unsent(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    /// Sent with the next `flush`.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// What the peer sent, decrypted; 0 when it ended. InvalidData: what came is not the TLS that we speak.
+    pub fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return self.socket.read(room);
+        };
+        loop {
+            match tls.reader().read(room) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            if tls.read_tls(&mut self.socket)? == 0 {
+                return Ok(0);
+            }
+            if let Err(error) = tls.process_new_packets() {
+                // The alert that tells the peer why; whether it goes out makes no difference to us.
+                let _ = tls.write_tls(&mut self.socket);
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
+            }
+        }
+    }
+
+    /// Sends what the socket takes.
+    pub fn flush(&mut self, now: Instant) -> io::Result<()> {
+        loop {
+            match self.write_all() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                other => break other?,
+            }
+        }
+        if self.written == self.output.len() {
+            if self.written > 0 {
+                self.active = now;
+            }
+            self.output.clear();
+            self.output.shrink_to(HIGH_WATER);
+            self.written = 0;
+            if self.closing.is_some() && !self.is_handshaking() {
+                if let Some(tls) = &mut self.tls {
+                    tls.send_close_notify();
+                    let _ = tls.write_tls(&mut self.socket); // A peer that doesn't take it learns by the end itself.
+                }
+                // Only the sending side: closing with bytes unread would reset away what we just sent.
+                let _ = self.socket.shutdown(Shutdown::Write);
+            }
+        } else if self.written > HIGH_WATER {
+            self.output.drain(..self.written);
+            self.written = 0;
+            self.active = now;
+        }
+        Ok(())
+    }
+
+    fn write_all(&mut self) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else {
+            while self.written < self.output.len() {
+                self.written += self.socket.write(&self.output[self.written..])?;
+            }
+            return Ok(());
+        };
+        loop {
+            if tls.wants_write() {
+                tls.write_tls(&mut self.socket)?;
+            } else if self.written < self.output.len() && !tls.is_handshaking() {
+                self.written += tls.writer().write(&self.output[self.written..])?;
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes nothing more; what is unsent goes out, then the connection ends.
+    pub fn close_soon(&mut self, now: Instant) {
+        self.closing.get_or_insert(now);
+        self.input = Vec::new();
+    }
+}

@@ -1,0 +1,61 @@
+//! The TLS side of a listener: certificate, key and, for mutual TLS, the authorities that clients' certificates need.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+
+use crate::settings::Wrong;
+
+/// PEM files; read again whenever the settings are.
+#[derive(Clone)]
+pub struct Files {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Set: a client must show a certificate that one of these authorities signed.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Reads the files. TLS 1.2 and 1.3; older versions and renegotiation don't exist here.
+pub fn load(files: &Files) -> Result<Arc<ServerConfig>, Wrong> {
+    let provider = Arc::new(ring::default_provider());
+    let chain = certificates("tls.certificate", &files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| format!("tls.key: {}: {error}", files.key.display()))?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("tls: {error}"))?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let wrong = |error: &dyn std::fmt::Display| format!("tls.client_ca: {}: {error}", path.display());
+            let mut roots = RootCertStore::empty();
+            for authority in certificates("tls.client_ca", path)? {
+                roots.add(authority).map_err(|error| wrong(&error))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| wrong(&error))?)
+        }
+    };
+    let config = builder.with_single_cert(chain, key).map_err(|error| {
+        format!(
+            "tls.certificate: {} with tls.key {}: {error}",
+            files.certificate.display(),
+            files.key.display()
+        )
+    })?;
+    Ok(Arc::new(config))
+}
+
+fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(found) if found.is_empty() => Err(format!("{setting}: {} holds no certificate", path.display())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("{setting}: {}: {error}", path.display())),
+    }
+}
