@@ -316,7 +316,7 @@ class NumberReading(TypedDict):
     steps: list[str]
 
 def read_message(
-    raw: bytes, plan: str, trusted: bool, rpid: bool = False, protected: Sequence[str] = (), plans: str = "[]"
+    raw: bytes, plan: str, trusted: bool, rpid: bool = False, protected: Sequence[str] = ..., plans: str = "[]"
 ) -> MessageReading:
     """Who a message says it comes from, step by step; ValueError for an unknown plan. `plans` as in `read_number`."""
 
