@@ -258,10 +258,22 @@ class Gateway:
           plan          "international", "id-national" or the name of one of `plans`
           trusted       whether its identities can earn an allow; otherwise its P-Asserted-Identity is removed (false)
           mode          "enforce", "shadow" or "off" ("enforce")
-          response      "603" or "403" ("603")
+          response      "603", "603+" (needs a contact in redress), "608" (needs redress.card_url; 603 for calls without
+                        Feature-Caps +sip.608) or "403" ("603")
+          role          "interconnect", or "dip": requests are judged and answered, never forwarded ("interconnect")
+          dip_pass      what a dip says of calls that may go on: "404", or "302" to the Request-URI ("404")
+          max_per_s     new calls and messages a second that one worker takes, 1 to 1,000,000 (no limit)
+          shed          what is over it gets: "500" or "480", with Retry-After; on a dip trunk dip_pass ("500")
+          label_from    whether a label stands in From too (false)
           rpid          whether Remote-Party-ID is an identity too (false)
           message       whether MESSAGE is judged too (true)
-        next_hops     switches: name, address ("192.0.2.9:5060"), networks that they send from
+        next_hops     switches: name, address ("192.0.2.9:5060"), networks that they send from, drain (false): no new
+                      calls, what is on course still reaches it. A call's hop is chosen by its Call-ID among those that
+                      take calls; with none, new calls get 500 and OPTIONS to us 503
+        checks        OPTIONS to each next hop: every seconds, 0 to 300 (0: none); misses, 1 to 10, in a row make it
+                      unhealthy (2). Any final answer but 503 is a good one, and one good one makes it healthy again
+        redress       where blocked callers complain: one of url, tel, email for 603+; id, up to 48 of A-Za-z0-9_-,
+                      before the 16 hex digits that name the call; card_url, where the signed card of a 608 is fetched
         streams       limits of connections: idle_seconds (600), message_seconds (10, at most 30), handshake_seconds (5,
                       at most 5), per_source (64), total (1024)
         tls           PEM files: certificate, key, client_ca (set: mutual TLS); needed where listen has a tls: address,
@@ -284,8 +296,14 @@ class Gateway:
     def counters(self) -> dict[str, int]:
         """What happened since the gateway was made; `counter_meanings` says what each means. Numbers only grow."""
 
+    def trunk_counters(self) -> dict[str, dict[str, int]]:
+        """Of each trunk that is configured now, the counters that are kept per trunk; they outlive `configure`."""
+
+    def next_hops(self) -> list[HopState]:
+        """The next hops that are configured now, and whether they answer."""
+
     def synthetic(self, trunk: str, numbers: Sequence[str]) -> list[tuple[str, int]]:
-        """What a call from each number would get on a trunk: its final status, or 0 when it would be forwarded.
+        """What a call from each number would get on a trunk: its final status, or 0 when no rule refuses it.
 
         A real INVITE in the trunk's dial plan goes through the workers' own code and list. It rings nobody, counts
         nowhere and is forgotten. ValueError for an unknown trunk or what is no number.
@@ -293,6 +311,16 @@ class Gateway:
 
     def stop(self, timeout: float = 2.0) -> None:
         """Stop all threads; RuntimeError when one did not end within `timeout` seconds. For good."""
+
+@type_check_only
+class HopState(TypedDict):
+    """A next hop as the gateway knows it: `misses` counts checks in a row without a good answer."""
+
+    name: str
+    address: str
+    healthy: bool
+    misses: int
+    drain: bool
 
 @type_check_only
 class MessageReading(TypedDict):

@@ -16,6 +16,7 @@ import structlog
 
 from sip_filter import _core, settings
 from sip_filter.control import AskError, Control
+from sip_filter.jcard import Card
 from sip_filter.keeper import Keeper
 from sip_filter.keys import Report
 from sip_filter.reporter import Reporter
@@ -24,6 +25,8 @@ from sip_filter.subscriber import BLOCK_SECONDS, Subscriber
 
 PROOF_NUMBERS = 10_000
 """Numbers in one question for proof."""
+CARD_SECONDS = 30
+"""Age at which the card of a 608 is signed anew; receivers refuse one of more than a minute (RFC 8688 §3.2.2)."""
 
 _FLUSH_SECONDS = 1.0
 _log = structlog.get_logger("sip_filter.node")
@@ -71,6 +74,8 @@ class Node:
         self._origin = writer.origin
         self._keeper = Keeper(writer, clock, reach)
         self._gateway = _core.Gateway(str(node.live), core_settings)
+        self._card, self._card_at = _card(gateway), 0.0
+        self._unhealthy: set[str] = set()
         self._name_trunks()
         timeout = redis.timeout_ms / 1000
         self._redis, self._tail = connect(redis.url, timeout), connect(redis.url, BLOCK_SECONDS + timeout)
@@ -109,8 +114,9 @@ class Node:
 
     def reload(self, gateway: settings.Gateway) -> None:
         """Take other gateway settings over. ValueError or OSError leave those in force as they are."""
+        card = _card(gateway)
         self._gateway.configure(gateway.to_core_json(self._node.name))
-        self._settings = gateway
+        self._settings, self._card, self._card_at = gateway, card, 0.0
         self._name_trunks()
         _log.info("node.reloaded", trunks=len(gateway.trunks), bypass=gateway.bypass)
 
@@ -141,7 +147,7 @@ class Node:
     # --- the clock's work
 
     async def _tick(self) -> None:
-        """Once a second: a sign of life for the readers, ended clauses, a snapshot when one is due."""
+        """Once a second: a sign of life for the readers, ended clauses, a snapshot or a card when one is due."""
         snapshot_at = time.monotonic() + self._node.checkpoint_minutes * 60
         while True:
             heed_cancel()
@@ -151,7 +157,30 @@ class Node:
             due = time.monotonic() >= snapshot_at
             if await self._keeper.checkpoint(0 if due else self._node.checkpoint_mib * 2**20) or due:
                 snapshot_at = time.monotonic() + self._node.checkpoint_minutes * 60
+            self._watch_hops()
+            await self._renew_card()
             await asyncio.sleep(1.0)
+
+    def _watch_hops(self) -> None:
+        """Say which next hops fell silent or answer again."""
+        down = {hop["name"] for hop in self._gateway.next_hops() if not hop["healthy"]}
+        for name in sorted(down - self._unhealthy):
+            _log.error("node.next_hop_down", next_hop=name, effect="new calls go to the other next hops")
+        for name in sorted(self._unhealthy - down):
+            _log.info("node.next_hop_up", next_hop=name)
+        self._unhealthy = down
+
+    async def _renew_card(self) -> None:
+        """Sign the card anew before a receiver would find it old. A failure leaves the old one and is tried again."""
+        card, now = self._card, self._clock()
+        if card is None or abs(now - self._card_at) < CARD_SECONDS:
+            return
+        try:
+            await asyncio.to_thread(card.write, now)
+            if card is self._card:  # A reload meanwhile asks for another.
+                self._card_at = now
+        except OSError as error:
+            _log.error("node.card_not_written", error=str(error), effect="608 points to a card that is old")
 
     # --- the control socket
 
@@ -189,7 +218,8 @@ class Node:
             "stale_since_ms": int(self._subscriber.stale_since * 1000),
             "origin": self._origin,
             "listen": self.addresses,
-            "next_hops": [hop.model_dump(mode="json") for hop in self._settings.next_hops],
+            "next_hops": self._gateway.next_hops(),
+            "trunk_counters": self._gateway.trunk_counters(),
             "sizes": await self._keeper.sizes(),
         }
 
@@ -254,6 +284,11 @@ async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.05)
+
+
+def _card(gateway: settings.Gateway) -> Card | None:
+    """The card of a 608; None where none is configured. Raises ValueError, OSError."""
+    return Card(gateway.redress) if gateway.redress.card_url else None
 
 
 def _texts(request: Mapping[str, Any], name: str) -> Sequence[str]:

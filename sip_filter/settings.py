@@ -83,6 +83,25 @@ def _label(text: str) -> str:
     return text
 
 
+def _contact(text: str) -> str:
+    """What may stand in a Reason or Call-Info header: checked again by the core."""
+    if not re.fullmatch(r"[!-~]{1,128}", text) or re.search(r'["<>;,\\]', text):
+        raise ValueError(f"contact {text!r} must be 1 to 128 of ASCII without space, quote, < > ; , and backslash")
+    return text
+
+
+def _https(text: str) -> str:
+    if not _contact(text).startswith("https://"):
+        raise ValueError(f"URL {text!r} must begin with https:// (RFC 8688)")
+    return text
+
+
+def _redress_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,48}", text):
+        raise ValueError(f"id {text!r} must be up to 48 of A-Z, a-z, 0-9, _ and -; 16 hex digits follow it")
+    return text
+
+
 def _socket_path(path: Path) -> Path:
     size = len(str(path).encode())
     if size > _SOCKET_PATH_BYTES:
@@ -216,7 +235,24 @@ class Trunk(Section):
     mode: Literal["enforce", "shadow", "off"] = Field(
         "enforce", description="enforce rejects, shadow only counts what it would do, off judges nothing."
     )
-    response: Literal["603", "403"] = Field("603", description="Final response to a rejected request.")
+    response: Literal["603", "603+", "608", "403"] = Field(
+        "603",
+        description="Final response to a rejected request; 603+ and 608 say where to complain (gateway.redress), 608"
+        " only to callers that can show it, else 603.",
+    )
+    role: Literal["interconnect", "dip"] = Field(
+        "interconnect", description="A dip only asks: it is answered, and nothing of it is forwarded."
+    )
+    dip_pass: Literal["404", "302"] = Field(
+        "404", description="What a dip is told of calls that may go on; 302 names the same target again."
+    )
+    max_per_s: int | None = Field(
+        None, ge=1, le=1_000_000, description="New calls and messages a second for each worker; no limit if unset."
+    )
+    shed: Literal["500", "480"] = Field(
+        "500", description="What calls over max_per_s get, with Retry-After; a dip is told to go on."
+    )
+    label_from: bool = Field(False, description="Whether a label stands in From too, not only in P-Asserted-Identity.")
     rpid: bool = Field(False, description="Whether Remote-Party-ID is read as an identity too.")
     message: bool = Field(True, description="Whether MESSAGE requests are judged too.")
 
@@ -231,6 +267,53 @@ class NextHop(Section):
     networks: tuple[Network, ...] = Field(
         min_length=1, description="Networks that this switch sends from, in CIDR form."
     )
+    drain: bool = Field(False, description="No new calls; what is on course still reaches it.")
+
+
+class Checks(Section):
+    """OPTIONS by which the gateway sees whether its next hops live."""
+
+    seconds: int = Field(5, ge=0, le=300, description="Seconds between two checks of a next hop; 0 sends none.")
+    misses: int = Field(
+        2, ge=1, le=10, description="Checks in a row without a good answer that take a next hop out of use."
+    )
+
+
+class Redress(Section):
+    """Where blocked callers complain, told with the responses 603+ and 608."""
+
+    name: str = Field("", max_length=64, description="The operator's name on the card of a 608.")
+    url: Annotated[str, AfterValidator(_contact)] | None = Field(None, description="A page to complain on.")
+    tel: Annotated[str, AfterValidator(_contact)] | None = Field(None, description="A number to call.")
+    email: Annotated[str, AfterValidator(_contact)] | None = Field(None, description="An address to write to.")
+    id: Annotated[str, AfterValidator(_redress_id)] = Field(
+        "", description="Stands before the 16 hex digits that name a call in 603+, the same as in its hit."
+    )
+    card_url: Annotated[str, AfterValidator(_https)] | None = Field(
+        None, description="Where the card of a 608 is fetched; the operator's web server hands out card_file there."
+    )
+    card_file: Path = Field(
+        Path("/var/lib/palang/card/card.jws"), description="File that holds the signed card, new every half minute."
+    )
+    card_key: Path = Field(
+        Path("/var/lib/palang/card.key"), description="File with the private P-256 key that signs it, PEM or JWK."
+    )
+    card_x5u: Annotated[str, AfterValidator(_https)] | None = Field(
+        None, description="URL of the certificate that vouches for card_key."
+    )
+
+    @model_validator(mode="after")
+    def _check_card(self) -> "Redress":
+        contacts = [name for name in ("url", "tel", "email") if getattr(self, name)]
+        if len(contacts) > 1:
+            raise ValueError(f"redress names {' and '.join(contacts)}; 603+ and 608 carry one contact")
+        if self.card_url and not (contacts and self.name and self.card_x5u):
+            raise ValueError("redress.card_url needs name, card_x5u and one of url, tel, email: the card shows them")
+        return self
+
+    def to_core(self) -> dict[str, str]:
+        """What the core sends itself; the card is Python's."""
+        return self.model_dump(mode="json", include={"url", "tel", "email", "id", "card_url"}, exclude_none=True)
 
 
 class Streams(Section):
@@ -290,6 +373,8 @@ class Gateway(Section):
     tls: Tls = Field(default_factory=Tls, description="Certificates; needed where listen has a tls: address.")
     trunks: tuple[Trunk, ...] = Field((), description="The peers; packets of others are dropped.")
     next_hops: tuple[NextHop, ...] = Field((), description="The switches behind.")
+    checks: Checks = Field(Checks(), description="Checks of the next hops.")
+    redress: Redress = Field(Redress(), description="Where blocked callers complain.")
 
     @model_validator(mode="after")
     def _check_peers(self) -> "Gateway":
@@ -316,6 +401,10 @@ class Gateway(Section):
                 other = owners.setdefault((network, trunk.port), trunk.name)
                 if other != trunk.name:
                     raise ValueError(f"network {network} is of trunks {other!r} and {trunk.name!r}; one may have it")
+            if trunk.response == "603+" and not (self.redress.url or self.redress.tel or self.redress.email):
+                raise ValueError(f"trunk {trunk.name!r} answers 603+, which needs redress.url, .tel or .email")
+            if trunk.response == "608" and not self.redress.card_url:
+                raise ValueError(f"trunk {trunk.name!r} answers 608, which needs redress.card_url")
         return self
 
     @property
@@ -330,9 +419,10 @@ class Gateway(Section):
 
     def to_core_json(self, node: str) -> str:
         """The settings as `_core.Gateway` takes them, with the key read from its file. Raises ValueError, OSError."""
-        fields = self.model_dump(mode="json", exclude={"key_file"})
+        fields = self.model_dump(mode="json", exclude={"key_file", "redress"})
         tls = fields["tls"] if self.tls.certificate else None
-        return json.dumps({**fields, "tls": tls, "node": node, "key": self._key()})
+        made = {"tls": tls, "redress": self.redress.to_core(), "node": node, "key": self._key()}
+        return json.dumps({**fields, **made})
 
     def _key(self) -> str:
         text = self.key_file.read_text().strip()

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from joserfc.jwk import ECKey
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
@@ -222,6 +223,50 @@ async def test_reload_takes_good_settings_and_refuses_bad_ones(redis_server: Red
         assert place.call(BLOCKED) == "603", "what worked before keeps working"
 
 
+async def test_the_state_tells_next_hops_and_counts_per_trunk(redis_server: RedisServer, place: Place) -> None:
+    checked = place.gateway.model_copy(update={"checks": settings.Checks(seconds=1, misses=1)})
+    place.gateway = checked
+
+    async def state() -> dict[str, Any]:
+        return await ask(place.node.control, {"ask": "state"})
+
+    async def silent() -> bool:
+        (hop,) = (await state())["next_hops"]
+        return not hop["healthy"]
+
+    async with running(redis_server, place) as node:
+        assert place.call(FREE) == "passed"
+        assert (await state())["next_hops"][0]["healthy"]
+        assert (await state())["trunk_counters"]["intl-a"]["judged"] == 1
+        await eventually(silent, "a switch that answers no check is out of use")
+        assert (await state())["counters"]["checks_missed"] >= 1
+        assert place.call(FREE) == "500"
+        node.reload(checked.model_copy(update={"checks": settings.Checks(seconds=0)}))
+        await eventually(lambda: place.call(FREE) == "passed", "without checks it is used")
+
+
+async def test_the_card_of_a_608_is_signed_while_the_node_runs(redis_server: RedisServer, place: Place) -> None:
+    folder = place.node.control.parent
+    (folder / "card.key").write_text(json.dumps(ECKey.generate_key("P-256").as_dict(private=True)))
+    redress = settings.Redress(
+        name="Operator",
+        url="https://redress.example",
+        card_url="https://redress.example/card.jws",
+        card_x5u="https://redress.example/cert.pem",
+        card_file=folder / "card.jws",
+        card_key=folder / "card.key",
+    )
+    place.gateway = place.gateway.model_copy(update={"redress": redress})
+    async with running(redis_server, place) as node:
+        await eventually((folder / "card.jws").exists, "signed at the start")
+        (folder / "card.jws").unlink()
+        node.reload(place.gateway)
+        await eventually((folder / "card.jws").exists, "signed after a reload")
+        (folder / "card.key").write_text("no key")
+        node.read_again(lambda: place.gateway)
+        assert place.call(FREE) == "passed", "what worked before keeps working"
+
+
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
@@ -306,7 +351,7 @@ async def test_sigterm_ends_it_cleanly_and_kill_9_loses_nothing(redis_server: Re
         (settings.Gateway, {"label": 'a"b'}, "without quote"),
         (settings.Gateway, {"workers": 65}, "less than or equal to 64"),
         (settings.Trunk, {"name": "a", "sources": ["10.0.0.1/8"]}, "has host bits set"),
-        (settings.Trunk, {"name": "a", "sources": ["10.0.0.0/8"], "response": "608"}, "'603' or '403'"),
+        (settings.Trunk, {"name": "a", "sources": ["10.0.0.0/8"], "response": "607"}, "'608' or '403'"),
         (settings.NextHop, {"name": "a", "address": "10.0.0.1:0", "networks": ["10.0.0.0/8"]}, "port 0"),
         (
             settings.Gateway,

@@ -26,8 +26,9 @@ async def callee(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
 
 @shared
 async def stage(tmp_path_factory: pytest.TempPathFactory, callee: tuple[str, int]) -> AsyncIterator[Stage]:
-    """The whole set, with SIPp behind it."""
-    async with Stage(tmp_path_factory.mktemp("stage"), callee) as started:
+    """The whole set, with SIPp behind it. Its scenario takes an OPTIONS for a broken call: no checks."""
+    unchecked = "[gateway.checks]\nseconds = 0\n"
+    async with Stage(tmp_path_factory.mktemp("stage"), callee, more_settings=unchecked) as started:
         yield started
 
 

@@ -6,10 +6,13 @@ use palang_core::clause::trunk_key;
 use palang_core::course::{Keys, Memory};
 use palang_core::decision::{Revision, TrunkMode};
 use palang_core::element::{Arrival, Effect, Element, Work, MAX_DATAGRAM};
+use palang_core::health::{Checks, Health};
 use palang_core::identity::Terms;
 use palang_core::list;
+use palang_core::manners::Manners;
 use palang_core::message::{self, Fault, Method, Start};
 use palang_core::plan::Plan;
+use palang_core::refusal::Redress;
 use palang_core::setup::{Hop, Network, Peer, Response, Setup, Trunk};
 
 /// An element with a trunk of each kind, a switch and a few rules.
@@ -45,11 +48,14 @@ impl World {
                 Response::Forbidden
             },
             messages: true,
+            manners: Manners::default(),
         };
         let hop = |name: &str, address: &str| Hop {
             name: name.into(),
             address: address.parse().expect("an address"),
             networks: Network::parse("203.0.113.0/24").into_iter().collect(),
+            drain: false,
+            health: Health::default(),
         };
         let lines = [
             "+77*\torder reject enforce both",
@@ -71,6 +77,8 @@ impl World {
             record_route: true,
             label: b"[Spam?]"[..].into(),
             bypass: false,
+            redress: Redress::default(),
+            checks: Checks::default(),
         });
         World { element, list }
     }

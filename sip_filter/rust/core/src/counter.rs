@@ -69,8 +69,16 @@ counters!(
     Forwarded = "forwarded",
     /// Copies of a request that was forwarded before, kept on its course.
     ForwardedAgain = "forwarded_again",
-    /// Copies of a request that was refused before, refused again.
+    /// Copies of a request that was answered before, answered again.
     RefusedAgain = "refused_again",
+    /// Calls and messages over their trunk's limit (max_per_s), refused unjudged; on a dip trunk passed.
+    Shed = "shed",
+    /// Calls and messages of a dip trunk that may go on, answered so.
+    DipPassed = "dip_passed",
+    /// Calls that carry an ISUP message (SIP-I).
+    Isup = "isup",
+    /// Messages to an untrusted trunk whose asserted identity was removed because they ask for privacy.
+    Private = "private",
     /// Requests inside a dialog, passed unjudged.
     InDialog = "in_dialog",
     /// CANCEL requests sent after their INVITE.
@@ -99,6 +107,14 @@ counters!(
     Response = "responses",
     /// Responses dropped: malformed, or without a Via of ours that verifies.
     ResponseDropped = "responses_dropped",
+    /// Responses 503 of a next hop, passed on as 500.
+    HopBusy = "next_hop_503",
+    /// OPTIONS sent to next hops to see whether they live.
+    CheckSent = "checks_sent",
+    /// Answers of next hops to them.
+    CheckAnswered = "checks_answered",
+    /// Those that had no good answer in their time.
+    CheckMissed = "checks_missed",
     /// Hits that found their ring full.
     HitLost = "hits_lost",
     /// Messages dropped because handling them failed; the worker lives on.

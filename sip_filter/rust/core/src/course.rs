@@ -41,15 +41,27 @@ impl Keys {
     ///
     /// CANCEL and the ACK of a failure have the same fields as their INVITE (RFC 3261 §9.1, §17.1.1.3).
     pub fn transaction(&self, message: &Message<'_>, back: SocketAddr, branch: &[u8]) -> u64 {
+        self.transaction_of(back, message.cseq, branch, message.call_id, message.from.tag)
+    }
+
+    /// The same from its parts.
+    pub fn transaction_of(
+        &self,
+        back: SocketAddr,
+        cseq: u32,
+        branch: &[u8],
+        call_id: &[u8],
+        tag: &[u8],
+    ) -> u64 {
         let mut hash = SipHasher24::new_with_keys(self.secret.0, self.secret.1);
         match back.ip() {
             IpAddr::V4(ip) => hash.write(&ip.octets()),
             IpAddr::V6(ip) => hash.write(&ip.octets()),
         }
-        hash.write_u64(u64::from(back.port()) << 32 | u64::from(message.cseq));
+        hash.write_u64(u64::from(back.port()) << 32 | u64::from(cseq));
         write(&mut hash, branch);
-        write(&mut hash, message.call_id);
-        write(&mut hash, message.from.tag);
+        write(&mut hash, call_id);
+        write(&mut hash, tag);
         hash.finish()
     }
 
@@ -123,8 +135,14 @@ fn hex(value: u64) -> [u8; 16] {
 /// What the first copy of a request got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Course {
-    Forwarded { hop: u16, labelled: bool },
-    Refused { status: u16 },
+    Forwarded {
+        hop: u16,
+        labelled: bool,
+    },
+    /// `status` is a `Refusal::mark`.
+    Refused {
+        status: u16,
+    },
 }
 
 /// A process-wide memory of courses: fixed size, no locks, lossy when full.

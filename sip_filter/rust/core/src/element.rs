@@ -4,6 +4,7 @@
 //! them (copies, CANCEL, ACK, dialogs, responses) follows without judging. Nothing leaves but between trunks and
 //! next hops, and nobody else gets an answer.
 
+mod answer;
 mod ways;
 
 use std::net::SocketAddr;
@@ -12,10 +13,14 @@ use crate::counter::{Counter, Marks};
 use crate::course::{self, Course, Memory};
 use crate::decision::{Judgement, Kind, ListView, Match, Revision, TrunkScope, Verdict};
 use crate::forward::{self, Edits};
+use crate::identity::is_protected;
 use crate::inquiry::{self, Ground};
+use crate::manners::Bucket;
 use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable};
+use crate::privacy;
+use crate::refusal::Refusal;
 use crate::reply;
-use crate::setup::{Hop, Peer, Response, Setup, Trunk};
+use crate::setup::{Hop, Peer, Setup, Trunk};
 use crate::transport::{Flow, Transport};
 
 use crate::uri;
@@ -66,6 +71,8 @@ pub struct Arrival<'a> {
 #[derive(Default)]
 pub struct Work {
     fields: Vec<Field>,
+    /// What each trunk may still send through this worker.
+    buckets: Vec<Bucket>,
     pub output: Output,
 }
 
@@ -122,7 +129,13 @@ impl Element {
         // An answer to a source that we don't know would serve scanners and reflections.
         match self.setup.peer(arrival.source) {
             Peer::Unknown => work.output.drop(Counter::UnknownSource),
-            peer => self.receive_from(peer, arrival, memory, list, work),
+            peer => {
+                let effect = self.receive_from(peer, arrival, memory, list, work);
+                if let Peer::Trunk(i) = peer {
+                    self.setup.trunks[i].manners.tally.add(&work.output.marks);
+                }
+                effect
+            }
         }
     }
 
@@ -160,6 +173,7 @@ impl Element {
             arrival,
             memory,
             output,
+            buckets: &mut work.buckets,
             transaction: 0,
         };
         match message.start {
@@ -179,11 +193,23 @@ impl Element {
         forward::literal(uri_text).is_some_and(|address| self.setup.is_local(address))
     }
 
-    /// The next hop of everything in one dialog (RFC 3261 §16.11: from the message's own fields).
+    /// The trunk that an address belongs to, as far as requests may go there.
+    fn trunk_at(&self, address: SocketAddr) -> Option<&Trunk> {
+        let trunk = &self.setup.trunks[self.setup.trunk_of(address)?];
+        (!trunk.is_dip()).then_some(trunk)
+    }
+
+    /// The next hop of everything in one dialog (RFC 3261 §16.11: from the message's own fields). New calls go only
+    /// to those that take them; what follows a call, and a call for help, goes somewhere in any case.
     fn choose_hop(&self, message: &Message<'_>) -> Option<&Hop> {
         let hops = &self.setup.hops;
-        let choice = self.setup.keys.choice(message).checked_rem(hops.len() as u64)?;
-        hops.get(choice as usize)
+        let call = self.setup.keys.choice(message);
+        let takers = hops.iter().filter(|hop| hop.takes_calls());
+        takers.max_by_key(|hop| hop.pull(call)).or_else(|| {
+            let follows = !message.to.tag.is_empty() || matches!(message.cseq_method, b"CANCEL" | b"ACK");
+            let anyhow = follows || is_protected(message, &self.setup.protected);
+            hops.iter().filter(|_| anyhow).max_by_key(|hop| hop.pull(call))
+        })
     }
 }
 
@@ -194,6 +220,7 @@ struct Turn<'a> {
     arrival: Arrival<'a>,
     memory: &'a Memory,
     output: &'a mut Output,
+    buckets: &'a mut Vec<Bucket>,
     transaction: u64,
 }
 
@@ -204,6 +231,7 @@ struct Changes {
     /// The trunk's asserted identities are nobody's word (RFC 3325 §5).
     remove_asserted: bool,
     label: bool,
+    label_from: bool,
 }
 
 impl Turn<'_> {
@@ -230,7 +258,12 @@ impl Turn<'_> {
             return self.refuse_extension();
         }
         if method == Method::Options && !in_dialog && self.is_to_us(target, peer) {
-            return self.options();
+            return self.options(peer);
+        }
+        if let Peer::Trunk(i) = peer {
+            if self.trunk(i).is_dip() {
+                return self.dip(i, method, in_dialog, list);
+            }
         }
         let listens = Method::Register as u8..=Method::Notify as u8;
         if !in_dialog && listens.contains(&(method as u8)) {
@@ -279,19 +312,23 @@ impl Turn<'_> {
             }
             None => {}
         }
+        if privacy::carries_isup(self.message) {
+            self.output.marks.add(Counter::Isup);
+        }
+        if !self.admits(trunk) {
+            return self.shed(trunk);
+        }
         let verdict = match self.decide(trunk, kind, list) {
             Ok(verdict) => verdict,
             Err(fault) => return self.refuse_malformed(Method::Invite, fault),
         };
         if verdict == Verdict::Reject {
-            let status = match self.trunk(trunk).response {
-                Response::Decline => 603,
-                Response::Forbidden => 403,
-            };
-            self.memory
-                .note(self.transaction, Course::Refused { status }, self.arrival.now);
-            self.output.marks.add(Counter::Rejected);
-            return self.refuse(status);
+            let response = self.trunk(trunk).response;
+            let refusal = Refusal::of_rule(response, self.message, &self.element.setup.redress);
+            return self.end(refusal, Counter::Rejected);
+        }
+        if self.trunk(trunk).is_dip() {
+            return self.go_on(trunk, Counter::DipPassed);
         }
         let labelled = verdict == Verdict::Label;
         if let Some(hop) = self.element.choose_hop(self.message) {
@@ -360,13 +397,14 @@ impl Turn<'_> {
             return self.output.drop(Counter::AckDropped); // An ACK is never answered (RFC 3261 §17).
         }
         let effect = match peer {
+            Peer::Trunk(i) if self.trunk(i).is_dip() => Effect::Drop(Counter::AckDropped),
             Peer::Trunk(i) => self.on_course(i),
             _ => self.pass_to_trunk(Changes::default()),
         };
         // What would have been a refusal is silence.
         match effect {
             Effect::Send { .. } if self.output.bytes.starts_with(b"ACK ") => effect,
-            Effect::Send { .. } | Effect::Drop(_) => {
+            _ => {
                 self.output.marks.clear();
                 self.output.drop(Counter::AckDropped)
             }
@@ -377,7 +415,9 @@ impl Turn<'_> {
         if self.message.max_forwards == Some(0) {
             return self.answer(Counter::TooManyHops, 483, "Too Many Hops", &[]);
         }
-        if let Some(Course::Refused { .. }) = self.memory.recall(self.transaction, self.arrival.now) {
+        let is_dip = matches!(peer, Peer::Trunk(i) if self.trunk(i).is_dip());
+        let course = self.memory.recall(self.transaction, self.arrival.now);
+        if is_dip || matches!(course, Some(Course::Refused { .. })) {
             return self.output.drop(Counter::CancelAbsorbed);
         }
         self.output.marks.add(Counter::Cancelled);
@@ -418,6 +458,7 @@ impl Turn<'_> {
             record_route: method == Method::Invite && out_of_dialog && self.element.setup.record_route,
             remove_asserted: !self.trunk(trunk).terms.trusted,
             label,
+            label_from: label && self.trunk(trunk).manners.label_from,
         };
         self.forward(to, Transport::Udp, changes)
     }
@@ -434,45 +475,15 @@ impl Turn<'_> {
     }
 
     /// From a next hop: only to an address of a trunk, named by Route or Request-URI.
-    fn pass_to_trunk(&mut self, changes: Changes) -> Effect {
+    fn pass_to_trunk(&mut self, mut changes: Changes) -> Effect {
         let Some((address, transport)) = self.named_target() else {
             return self.answer(Counter::NoRoute, 404, "Not Found", &[]);
         };
-        match self
-            .element
-            .setup
-            .trunks
-            .iter()
-            .any(|trunk| trunk.covers(address))
-        {
-            true => self.forward(address, transport, changes),
-            false => self.answer(Counter::NoRoute, 404, "Not Found", &[]),
-        }
-    }
-
-    /// Whether an OPTIONS asks about us: our address, or a peer's name for us (no user part, and no trunk's address).
-    fn is_to_us(&self, target: &[u8], peer: Peer) -> bool {
-        if self.element.is_ours(target) {
-            return true;
-        }
-        let nobody = uri::read(target).is_some_and(|uri| uri.user.is_empty());
-        let foreign = || {
-            forward::literal(target).is_some_and(|address| {
-                self.element
-                    .setup
-                    .trunks
-                    .iter()
-                    .any(|trunk| trunk.covers(address))
-            })
+        let Some(trunk) = self.element.trunk_at(address) else {
+            return self.answer(Counter::NoRoute, 404, "Not Found", &[]);
         };
-        nobody && (peer != Peer::Hop || !foreign())
-    }
-
-    fn options(&mut self) -> Effect {
-        if self.element.setup.hops.is_empty() {
-            return self.answer(Counter::Options, 503, "Service Unavailable", &[]);
-        }
-        self.answer(Counter::Options, 200, "OK", &[reply::ALLOW])
+        changes.remove_asserted = self.hides_from(trunk);
+        self.forward(address, transport, changes)
     }
 
     /// RFC 3261 §16.3 step 4: a Via of ours whose mark says that we sent this very request before.
@@ -495,32 +506,6 @@ impl Turn<'_> {
                 .setup
                 .is_local(SocketAddr::new(ip, via.port.unwrap_or(5060)))
         })
-    }
-
-    fn refuse(&mut self, status: u16) -> Effect {
-        let phrase = if status == 603 { "Decline" } else { "Forbidden" };
-        self.send_reply(status, phrase, &[reply::REASON])
-    }
-
-    fn refuse_malformed(&mut self, method: Method, fault: Fault) -> Effect {
-        if method == Method::Ack {
-            return self.output.drop(Counter::AckDropped);
-        }
-        if fault == Fault::RepeatedFrom {
-            self.output.marks.add(Counter::RepeatedFrom);
-        }
-        let (status, phrase) = fault.status();
-        self.answer(Counter::Malformed, status, phrase, &[])
-    }
-
-    /// RFC 3261 §16.3 step 5: 420 names what we don't know.
-    fn refuse_extension(&mut self) -> Effect {
-        let mut unsupported = b"Unsupported: ".to_vec();
-        for (i, value) in self.message.values(Name::ProxyRequire).enumerate() {
-            unsupported.extend_from_slice(if i > 0 { b", " } else { b"" });
-            unsupported.extend_from_slice(value);
-        }
-        self.answer(Counter::BadExtension, 420, "Bad Extension", &[&unsupported])
     }
 
     fn answer(&mut self, counter: Counter, status: u16, phrase: &str, extra: &[&[u8]]) -> Effect {

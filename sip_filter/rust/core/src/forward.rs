@@ -129,10 +129,10 @@ pub fn pop_routes<'a>(
     None
 }
 
-/// Writes `label` in front of the display name of every asserted identity. False: there is none.
-pub fn label(edits: &mut Edits, message: &Message<'_>, label: &[u8]) -> bool {
+/// Writes `label` in front of the display name of every address in the fields of that name. False: there is none.
+pub fn label(edits: &mut Edits, message: &Message<'_>, name: Name, label: &[u8]) -> bool {
     let mut found = false;
-    for value in message.values(Name::AssertedIdentity) {
+    for value in message.values(name) {
         let Some(address) = uri::name_addr(value) else {
             continue;
         };
@@ -140,6 +140,9 @@ pub fn label(edits: &mut Edits, message: &Message<'_>, label: &[u8]) -> bool {
         match value.first() {
             Some(b'"') => edits.put(start + 1, 0, |text| push(text, &[label, b" "])),
             _ if find(value, b'<').is_none() => {
+                // Without brackets parameters are the field's, not the URI's (RFC 3261 §20).
+                let end = find(value, b';').filter(|_| name == Name::From);
+                let value = &value[..end.unwrap_or(value.len())];
                 edits.put(start, value.len(), |text| {
                     push(text, &[b"\"", label, b"\" <", value, b">"])
                 });
@@ -242,9 +245,18 @@ mod tests {
             ("<sip:+7@x>, <tel:+7>", "\"[!]\" <sip:+7@x>, \"[!]\" <tel:+7>"),
         ] {
             let text = edited(&format!("P-Asserted-Identity: {before}"), |edits, message| {
-                assert!(label(edits, message, b"[!]"));
+                assert!(label(edits, message, Name::AssertedIdentity, b"[!]"));
             });
             assert_eq!(text, format!("P-Asserted-Identity: {after}"));
+        }
+        for (before, after) in [
+            ("sip:+7@x;tag=1", "\"[!]\" <sip:+7@x>;tag=1"),
+            ("Bob <sip:+7@x>;tag=1", "\"[!] Bob\" <sip:+7@x>;tag=1"),
+        ] {
+            let text = edited(&format!("f: {before}"), |edits, message| {
+                assert!(label(edits, message, Name::From, b"[!]"));
+            });
+            assert_eq!(text, format!("f: {after}"));
         }
     }
 }

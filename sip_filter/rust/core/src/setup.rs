@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::course::Keys;
 use crate::decision::TrunkMode;
+use crate::health::{Checks, Health};
 use crate::identity::Terms;
+use crate::manners::{Manners, Role};
+use crate::refusal::Redress;
 use crate::transport::Local;
 
 /// All that the element knows beforehand. Valid by construction of its parts; replaced whole.
@@ -22,6 +25,8 @@ pub struct Setup {
     pub label: Box<[u8]>,
     /// Forward everything unjudged.
     pub bypass: bool,
+    pub redress: Redress,
+    pub checks: Checks,
 }
 
 /// An interconnect peer.
@@ -37,22 +42,30 @@ pub struct Trunk {
     pub response: Response,
     /// Whether short messages are judged too.
     pub messages: bool,
+    pub manners: Manners,
 }
 
 /// The final response to what a rule refuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Response {
     Decline,
+    /// 603+; see `refusal`.
+    NetworkBlocked,
+    /// 608 where the call's way can show it.
+    Rejected,
     Forbidden,
 }
 
 /// A switch that calls go on to.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Hop {
     pub name: Box<str>,
     pub address: SocketAddr,
     /// Networks that it sends from, and that dialogs may lead to.
     pub networks: Vec<Network>,
+    /// No new calls; those on course still reach it.
+    pub drain: bool,
+    pub health: Health,
 }
 
 /// Where a datagram comes from.
@@ -113,12 +126,28 @@ impl Hop {
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
     }
 
+    pub fn takes_calls(&self) -> bool {
+        !self.drain && self.health.is_up()
+    }
+
+    /// How much a call is drawn to this hop. The strongest gets it, so that of the others' calls none moves when a
+    /// hop comes or goes (rendezvous hashing).
+    pub fn pull(&self, call: u64) -> u64 {
+        let mixed = call ^ u64::from(self.id()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        mixed ^ mixed >> 32
+    }
+
     fn covers(&self, address: SocketAddr) -> bool {
         self.address == address || self.networks.iter().any(|network| network.contains(address.ip()))
     }
 }
 
 impl Trunk {
+    pub fn is_dip(&self) -> bool {
+        matches!(self.manners.role, Role::Dip { .. })
+    }
+
     pub fn covers(&self, address: SocketAddr) -> bool {
         self.port.is_none_or(|port| port == address.port())
             && self.sources.iter().any(|network| network.contains(address.ip()))
@@ -137,15 +166,24 @@ impl Setup {
         {
             return Peer::Hop;
         }
+        match self.trunk_of(source) {
+            Some(i) => Peer::Trunk(i),
+            None if self.is_hop(source) => Peer::Hop,
+            None => Peer::Unknown,
+        }
+    }
+
+    /// The trunk that an address belongs to: the one with that port, then the narrowest network.
+    pub fn trunk_of(&self, address: SocketAddr) -> Option<usize> {
         let mut best: Option<((bool, u8), usize)> = None;
         for (i, trunk) in self.trunks.iter().enumerate() {
-            if trunk.port.is_some_and(|port| port != source.port()) {
+            if trunk.port.is_some_and(|port| port != address.port()) {
                 continue;
             }
             for network in trunk
                 .sources
                 .iter()
-                .filter(|network| network.contains(source.ip()))
+                .filter(|network| network.contains(address.ip()))
             {
                 let rank = (trunk.port.is_some(), network.bits);
                 if best.is_none_or(|(other, _)| rank > other) {
@@ -153,11 +191,7 @@ impl Setup {
                 }
             }
         }
-        match best {
-            Some((_, i)) => Peer::Trunk(i),
-            None if self.is_hop(source) => Peer::Hop,
-            None => Peer::Unknown,
-        }
+        best.map(|(_, i)| i)
     }
 
     pub fn is_hop(&self, address: SocketAddr) -> bool {

@@ -7,11 +7,14 @@ use palang_core::counter::Counter;
 use palang_core::course::{Keys, Memory};
 use palang_core::decision::{ListView, Revision, TrunkMode};
 use palang_core::element::{Arrival, Effect, Element, Work};
+use palang_core::health::{Checks, Health};
 use palang_core::identity::Terms;
 use palang_core::list;
+use palang_core::manners::Manners;
 use palang_core::number::{Number, Prefix};
 use palang_core::plan::Plan;
 use palang_core::policy::Policy;
+use palang_core::refusal::Redress;
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
 
 const GATEWAY: &str = "192.0.2.1:5060";
@@ -42,6 +45,7 @@ fn trunk(name: &str, source: &str, trusted: bool) -> Trunk {
         mode: TrunkMode::Enforce,
         response: Response::Decline,
         messages: true,
+        manners: Manners::default(),
     }
 }
 
@@ -57,12 +61,16 @@ fn setup() -> Setup {
             name: "switch-1".into(),
             address: SWITCH.parse().unwrap(),
             networks: vec![Network::parse("203.0.113.0/24").unwrap()],
+            drain: false,
+            health: Health::default(),
         }],
         retired: vec![],
         protected: vec![b"112"[..].into()],
         record_route: false,
         label: b"[Spam?]"[..].into(),
         bypass: false,
+        redress: Redress::default(),
+        checks: Checks::default(),
     }
 }
 
@@ -183,6 +191,8 @@ fn a_passed_call_stays_on_course_after_a_rule_change_and_a_drain() {
         name: "other".into(),
         address: "203.0.113.9:5060".parse().unwrap(),
         networks: vec![],
+        drain: false,
+        health: Health::default(),
     });
     bench.element = Element::new(setup);
     bench.now += 500;

@@ -3,6 +3,7 @@
 //! [`Gateway`] binds, starts one worker per address and thread, and a housekeeper that remaps the list off the
 //! call path and starts dead workers anew.
 
+mod checks;
 mod connection;
 mod settings;
 mod socket;
@@ -27,6 +28,7 @@ use palang_core::setup::Hop;
 use palang_core::transport::Local;
 use palang_maps::Reader;
 
+use checks::Checker;
 use settings::Settings;
 pub use settings::{own_plans, plan_named, Wrong};
 use worker::{Counts, Desk, Shared};
@@ -171,7 +173,7 @@ impl Gateway {
 
     /// Takes new settings over between two messages. Bad ones change nothing.
     pub fn configure(&self, settings: &str) -> Result<(), Error> {
-        let next = Settings::parse(settings).map_err(Error::Settings)?;
+        let mut next = Settings::parse(settings).map_err(Error::Settings)?;
         let mut state = self.lock();
         let fixed = [
             ("listen", next.listen != state.settings.listen),
@@ -182,6 +184,7 @@ impl Gateway {
                 "{key}: can't change while the gateway runs; start it anew"
             )));
         }
+        next.adopt(&state.settings, &state.retired);
         // The files of certificates are read again each time, whether or not their names changed.
         let terms = next.stream_terms().map_err(Error::Settings)?;
         let gone = state
@@ -219,7 +222,21 @@ impl Gateway {
             .collect()
     }
 
-    /// What a call from each number would get on a trunk: its final status, or 0 when it would go on.
+    /// The counters that are kept for each trunk.
+    pub fn trunk_counters(&self) -> Vec<(String, Vec<(&'static str, u64)>)> {
+        let element = self.lock().shared.element();
+        let trunks = element.setup.trunks.iter();
+        trunks
+            .map(|trunk| (trunk.name.to_string(), trunk.manners.tally.counts().collect()))
+            .collect()
+    }
+
+    /// The next hops in use, and what is known of them.
+    pub fn next_hops(&self) -> Vec<Hop> {
+        self.lock().shared.element().setup.hops.clone()
+    }
+
+    /// What a call from each number would get on a trunk: its final status, or 0 when no rule refuses it.
     ///
     /// A real INVITE in the trunk's dial plan goes through the workers' own pipeline and list; it is not sent,
     /// remembered or counted.
@@ -386,6 +403,7 @@ fn start_worker(shared: &Arc<Shared>, post: &Post) -> io::Result<JoinHandle<()>>
 /// Off the call path: remaps the list when it changes, and starts workers anew whose thread ended.
 fn keep_house(shared: &Arc<Shared>, posts: &[Post], mut workers: Vec<JoinHandle<()>>, counts: &Counts) {
     let mut looks: u32 = 0;
+    let mut checker = Checker::new();
     while !shared.stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK);
         match shared.reader.refresh() {
@@ -396,6 +414,13 @@ fn keep_house(shared: &Arc<Shared>, posts: &[Post], mut workers: Vec<JoinHandle<
         looks = looks.wrapping_add(1);
         if looks % 50 != 0 {
             continue;
+        }
+        let datagrams = posts.iter().find_map(|post| match post {
+            Post::Datagrams(desk) => Some(desk),
+            Post::Streams(_) => None,
+        });
+        if let Some(desk) = datagrams {
+            checker.handle_timeout(shared.now(), &shared.element(), &desk.sockets, counts);
         }
         for (worker, post) in workers.iter_mut().zip(posts) {
             if worker.is_finished() && !shared.stop.load(Ordering::Relaxed) {

@@ -7,9 +7,12 @@ use std::time::Duration;
 use palang_core::clause::trunk_key;
 use palang_core::course::Keys;
 use palang_core::decision::TrunkMode;
+use palang_core::health::{Checks, Health};
 use palang_core::identity::Terms;
+use palang_core::manners::{Manners, Role, Tally};
 use palang_core::own_plan::Row;
 use palang_core::plan::{Plan, EDITIONS};
+use palang_core::refusal::{Redress, Refusal};
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
 use palang_core::transport::{Local, Transport};
 use serde_json::{Map, Value};
@@ -34,6 +37,8 @@ pub struct Settings {
     record_route: bool,
     label: Box<[u8]>,
     bypass: bool,
+    redress: RedressRow,
+    checks: Checks,
 }
 
 #[derive(Clone)]
@@ -45,6 +50,7 @@ struct TrunkRow {
     mode: TrunkMode,
     response: Response,
     messages: bool,
+    manners: Manners,
 }
 
 impl Settings {
@@ -87,11 +93,33 @@ impl Settings {
                 .optional("label", label)?
                 .unwrap_or_else(|| b"[Spam?]"[..].into()),
             bypass: top.flag("bypass")?.unwrap_or(false),
+            redress: top
+                .optional("redress", |value, key| RedressRow::read(Table::of(value, key)?))?
+                .unwrap_or_default(),
+            checks: top
+                .optional("checks", |value, key| checks(Table::of(value, key)?))?
+                .unwrap_or_default(),
         };
         top.finish()?;
+        settings.redress.check(&settings.trunks)?;
         unique("trunks", settings.trunks.iter().map(|trunk| trunk.name.as_str()))?;
         unique("next_hops", settings.hops.iter().map(|hop| &*hop.name))?;
         Ok(settings)
+    }
+
+    /// Takes over what is known of trunks and next hops that stay: counts and health are not settings.
+    pub fn adopt(&mut self, old: &Settings, retired: &[Hop]) {
+        for trunk in &mut self.trunks {
+            if let Some(known) = old.trunks.iter().find(|known| known.name == trunk.name) {
+                trunk.manners.tally = known.manners.tally.clone();
+            }
+        }
+        for hop in &mut self.hops {
+            let mut known = old.hops.iter().chain(retired);
+            if let Some(known) = known.find(|known| known.address == hop.address) {
+                hop.health = known.health.clone();
+            }
+        }
     }
 
     /// The element's setup, once the sockets are bound. `retired` hops serve calls that are on course.
@@ -105,6 +133,7 @@ impl Settings {
             mode: row.mode,
             response: row.response,
             messages: row.messages,
+            manners: row.manners,
         });
         Setup {
             locals,
@@ -116,6 +145,8 @@ impl Settings {
             record_route: self.record_route,
             label: self.label.clone(),
             bypass: self.bypass,
+            redress: self.redress.redress(),
+            checks: self.checks,
         }
     }
 
@@ -191,6 +222,7 @@ fn trunk(mut row: Table, plans: &[Plan]) -> Result<TrunkRow, Wrong> {
         mode: row.choice("mode", &MODES)?.unwrap_or(TrunkMode::Enforce),
         response: row.choice("response", &RESPONSES)?.unwrap_or(Response::Decline),
         messages: row.flag("message")?.unwrap_or(true),
+        manners: manners(&mut row)?,
     };
     if trunk.sources.is_empty() {
         return Err(format!(
@@ -247,7 +279,122 @@ const MODES: [(&str, TrunkMode); 3] = [
     ("shadow", TrunkMode::Shadow),
     ("off", TrunkMode::Off),
 ];
-const RESPONSES: [(&str, Response); 2] = [("603", Response::Decline), ("403", Response::Forbidden)];
+const RESPONSES: [(&str, Response); 4] = [
+    ("603", Response::Decline),
+    ("603+", Response::NetworkBlocked),
+    ("608", Response::Rejected),
+    ("403", Response::Forbidden),
+];
+const PASSES: [(&str, Refusal); 2] = [("404", Refusal::NotFound), ("302", Refusal::Moved)];
+const SHEDS: [(&str, Refusal); 2] = [("500", Refusal::Busy), ("480", Refusal::Unavailable)];
+
+fn manners(row: &mut Table) -> Result<Manners, Wrong> {
+    let is_dip = row.choice("role", &[("interconnect", false), ("dip", true)])?;
+    let pass = row.choice("dip_pass", &PASSES)?.unwrap_or(Refusal::NotFound);
+    Ok(Manners {
+        role: match is_dip {
+            Some(true) => Role::Dip { pass },
+            _ => Role::Interconnect,
+        },
+        max_per_s: row.whole("max_per_s", 1..=1_000_000)?.map(|most| most as u32),
+        shed: row.choice("shed", &SHEDS)?.unwrap_or(Refusal::Busy),
+        label_from: row.flag("label_from")?.unwrap_or(false),
+        tally: Tally::default(),
+    })
+}
+
+/// Longest contact and card URL: a response may be at most 400 bytes longer than its request.
+const CONTACT_BYTES: usize = 128;
+/// Longest `id` of a 603+ (ATIS-1000099) less the 16 hex digits that we put behind it.
+const ID_BYTES: usize = 64 - 16;
+
+/// Where blocked callers can complain.
+#[derive(Default)]
+struct RedressRow {
+    contact: Option<(&'static str, String)>,
+    id: String,
+    card: Option<String>,
+}
+
+impl RedressRow {
+    fn read(mut row: Table) -> Result<RedressRow, Wrong> {
+        let mut contact = None;
+        for kind in ["url", "tel", "email"] {
+            if let Some(value) = row.optional(kind, contact_value)? {
+                if let Some((other, _)) = contact.replace((kind, value)) {
+                    return Err(format!(
+                        "{}{kind}: {other} is set too; 603+ names one contact",
+                        row.prefix()
+                    ));
+                }
+            }
+        }
+        let found = RedressRow {
+            contact,
+            id: row.optional("id", id_prefix)?.unwrap_or_default(),
+            card: row.optional("card_url", contact_value)?,
+        };
+        row.finish()?;
+        Ok(found)
+    }
+
+    fn redress(&self) -> Redress {
+        let contact = self.contact.as_ref().map(|(kind, value)| (*kind, value.as_str()));
+        Redress::new(contact, &self.id, self.card.as_deref())
+    }
+
+    /// A trunk's response needs what it sends.
+    fn check(&self, trunks: &[TrunkRow]) -> Result<(), Wrong> {
+        for (i, trunk) in trunks.iter().enumerate() {
+            let lacks = match trunk.response {
+                Response::NetworkBlocked if self.contact.is_none() => {
+                    "603+ needs redress.url, .tel or .email"
+                }
+                Response::Rejected if self.card.is_none() => "608 needs redress.card_url",
+                _ => continue,
+            };
+            return Err(format!("trunks[{i}].response: {lacks}"));
+        }
+        Ok(())
+    }
+}
+
+fn contact_value(value: Value, key: String) -> Result<String, Wrong> {
+    let text = string(value, &key)?;
+    let fits = (1..=CONTACT_BYTES).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"\"<>;\\,".contains(&b));
+    match fits {
+        true => Ok(text),
+        false => Err(format!(
+            "{key}: {text:?} can't stand in a header field (1 to {CONTACT_BYTES} of ASCII without space \" < > ; , \\)"
+        )),
+    }
+}
+
+fn id_prefix(value: Value, key: String) -> Result<String, Wrong> {
+    let text = string(value, &key)?;
+    let fits = text.len() <= ID_BYTES
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    match fits {
+        true => Ok(text),
+        false => Err(format!(
+            "{key}: {text:?} is not up to {ID_BYTES} of A-Z, a-z, 0-9, _ and -"
+        )),
+    }
+}
+
+fn checks(mut row: Table) -> Result<Checks, Wrong> {
+    let checks = Checks {
+        every: row.whole("seconds", 0..=300)?.unwrap_or(0) * 1000,
+        misses: row.whole("misses", 1..=10)?.unwrap_or(2) as u32,
+    };
+    row.finish()?;
+    Ok(checks)
+}
 
 fn hop(mut row: Table) -> Result<Hop, Wrong> {
     let address = row.required("address", |value, key| {
@@ -272,6 +419,8 @@ fn hop(mut row: Table) -> Result<Hop, Wrong> {
         name: row.required("name", |value, key| string(value, &key))?.into(),
         address,
         networks: row.list("networks", network)?,
+        drain: row.flag("drain")?.unwrap_or(false),
+        health: Health::default(),
     };
     row.finish()?;
     Ok(hop)
@@ -519,6 +668,41 @@ mod tests {
                 "trunks[0].mode: \"on\" is none of enforce, shadow, off",
             ),
             ("\"rpid\"", "\"rpids\"", "trunks[0].rpids: unknown key"),
+            (
+                "\"403\"",
+                "\"603+\"",
+                "trunks[0].response: 603+ needs redress.url, .tel or .email",
+            ),
+            (
+                "\"403\"",
+                "\"608\"",
+                "trunks[0].response: 608 needs redress.card_url",
+            ),
+            (
+                "\"rpid\"",
+                "\"max_per_s\":0,\"rpid\"",
+                "trunks[0].max_per_s: 0 is not a whole number from 1",
+            ),
+            (
+                "\"node\"",
+                "\"redress\":{\"url\":\"a\\\"b\"},\"node\"",
+                "redress.url: \"a\\\"b\" can't stand",
+            ),
+            (
+                "\"node\"",
+                "\"redress\":{\"url\":\"a\",\"tel\":\"1\"},\"node\"",
+                "redress.tel: url is set too",
+            ),
+            (
+                "\"node\"",
+                "\"redress\":{\"id\":\"a.b\"},\"node\"",
+                "redress.id: \"a.b\" is not up to 48",
+            ),
+            (
+                "\"node\"",
+                "\"checks\":{\"misses\":0},\"node\"",
+                "checks.misses: 0 is not a whole number",
+            ),
             (
                 "127.0.0.2/32",
                 "127.0.0.2/33",

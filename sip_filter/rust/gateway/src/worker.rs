@@ -240,8 +240,11 @@ fn rehearse_with<L: ListView>(element: &Element, list: Option<&L>, trunk: usize,
         now: 1,
     };
     match element.receive_on(trunk, arrival, &Memory::new(1), list, &mut work) {
-        Effect::Send { .. } => status(&work.output.bytes),
-        Effect::Drop(_) => 0,
+        // Neither a dip's "go on" nor the lack of a next hop is a rule's refusal.
+        Effect::Send { .. } if work.output.marks.as_slice().contains(&Counter::Rejected) => {
+            status(&work.output.bytes)
+        }
+        Effect::Send { .. } | Effect::Drop(_) => 0,
     }
 }
 

@@ -53,6 +53,31 @@ impl Gateway {
         Ok(counters.unbind())
     }
 
+    fn trunk_counters(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
+        let trunks = PyDict::new(py);
+        for (name, counts) in py.detach(|| self.inner.trunk_counters()) {
+            let counters = PyDict::new(py);
+            for (counter, count) in counts {
+                counters.set_item(counter, count)?;
+            }
+            trunks.set_item(name, counters)?;
+        }
+        Ok(trunks.unbind())
+    }
+
+    fn next_hops(&self, py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
+        let rows = py.detach(|| self.inner.next_hops()).into_iter().map(|hop| {
+            let row = PyDict::new(py);
+            row.set_item("name", &*hop.name)?;
+            row.set_item("address", hop.address.to_string())?;
+            row.set_item("healthy", hop.health.is_up())?;
+            row.set_item("misses", hop.health.misses())?;
+            row.set_item("drain", hop.drain)?;
+            Ok(row.unbind())
+        });
+        rows.collect()
+    }
+
     fn synthetic(&self, py: Python<'_>, trunk: &str, numbers: Vec<String>) -> PyResult<Vec<(String, u16)>> {
         let statuses = py
             .detach(|| self.inner.synthetic(trunk, &numbers))

@@ -60,8 +60,13 @@ impl Turn<'_> {
         if changes.remove_asserted {
             forward::remove(edits, message, Name::AssertedIdentity);
         }
-        let labelled =
-            changes.label && !changes.remove_asserted && forward::label(edits, message, &element.setup.label);
+        let mut labelled = false;
+        for (wanted, name) in [
+            (changes.label && !changes.remove_asserted, Name::AssertedIdentity),
+            (changes.label_from, Name::From),
+        ] {
+            labelled |= wanted && forward::label(edits, message, name, &element.setup.label);
+        }
         edits.apply(&message.raw[..message.end()], bytes);
         if bytes.len() > MAX_DATAGRAM {
             return self.answer(Counter::TooLarge, 513, "Message Too Large", &[]);
@@ -105,6 +110,9 @@ impl Turn<'_> {
         };
         let ours = self.is_our_via(&message.via);
         let second = message.values(Name::Via).nth(1);
+        if ours && second.is_none() && message.cseq_method == b"OPTIONS" {
+            return self.check_answer(code, transaction);
+        }
         let next = second.and_then(via::read);
         let (true, Some(second), Some(next)) = (ours, second, next) else {
             return self.output.drop(drop);
@@ -127,10 +135,22 @@ impl Turn<'_> {
         let Some(local) = local else {
             return self.output.drop(drop);
         };
+        // RFC 3325 holds for responses too.
+        let hide = match peer {
+            Peer::Trunk(i) => !self.trunk(i).terms.trusted,
+            _ => self
+                .element
+                .trunk_at(to)
+                .is_some_and(|trunk| self.hides_from(trunk)),
+        };
         let edits = &mut self.output.edits;
         edits.clear();
         forward::pop_via(edits, message, second);
+        if hide {
+            forward::remove(edits, message, Name::AssertedIdentity);
+        }
         if code == 503 && peer == Peer::Hop {
+            self.output.marks.add(Counter::HopBusy);
             // RFC 3261 §16.7 step 6: 503 would stop all of the trunk's traffic, not this hop's.
             let end = message.start_end - message.line_end.len();
             edits.put(0, end, |text| {
