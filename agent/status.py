@@ -82,6 +82,9 @@ async def _node(node: RosterNode) -> dict[str, Any]:
         "why": state.get("why", ""),
         "trunks": state["trunks"],
         "bypass": state.get("bypass", False),
+        "next_hops": state.get("next_hops", []),
+        "trunk_counters": state.get("trunk_counters", {}),
+        "counters": state.get("counters", {}),
         "entries": state.get("sizes", {}).get("numbers", 0) + state.get("sizes", {}).get("prefixes", 0),
         "error": "",
     }
@@ -124,6 +127,14 @@ def _node_complaints(node: dict[str, Any], head: Head | None) -> list[str]:
         found.append(f"node {node['node']} is stale: {node['why']}")
     if node["bypass"]:
         found.append(f"node {node['node']} is bypassed: nothing is enforced on it")
+    hops = node["next_hops"]
+    found += [
+        f"node {node['node']}: next hop {hop['name']} misses its checks; new calls go around it"
+        for hop in hops
+        if not hop.get("healthy", True)
+    ]
+    if hops and not any(hop.get("healthy", True) and not hop.get("drain", False) for hop in hops):
+        found.append(f"node {node['node']}: no next hop takes calls; new ones get 500")
     if head and tuple(map(int, node["revision"].split("."))) > (head.epoch, head.n):
         found.append(
             f"node {node['node']} is at {node['revision']}, ahead of the ledger's {head}: after a restore, let the"

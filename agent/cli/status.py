@@ -33,8 +33,11 @@ def _page(status: dict[str, Any]) -> None:
     say(f"orders   {orders or 'none'}")
     say("")
     table(
-        ("node", "revision", "lag", "entries", "trunks", "state"),
-        ((n["node"], n.get("revision"), n["lag"], n.get("entries"), _trunks(n), _node(n)) for n in status["nodes"]),
+        ("node", "revision", "lag", "entries", "trunks", "next hops", "state"),
+        (
+            (n["node"], n.get("revision"), n["lag"], n.get("entries"), _trunks(n), _hops(n), _node(n))
+            for n in status["nodes"]
+        ),
         "the roster has no node",
     )
     if status["deadlines"]:
@@ -52,6 +55,14 @@ def _since(moment: str | None) -> str:
 
 def _trunks(node: dict[str, Any]) -> str:
     return ", ".join(f"{trunk} {mode}" for trunk, mode in node.get("trunks", {}).items())
+
+
+def _hops(node: dict[str, Any]) -> str:
+    """Each next hop and whether new calls go there."""
+    return ", ".join(
+        f"{hop['name']} {'silent' if not hop['healthy'] else 'drained' if hop['drain'] else 'takes calls'}"
+        for hop in node.get("next_hops", [])
+    )
 
 
 def _node(node: dict[str, Any]) -> str:
