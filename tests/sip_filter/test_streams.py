@@ -145,6 +145,7 @@ def test_a_call_is_refused_over_its_connection(start: Start, lines: Lines) -> No
     ack = request("ACK", call=call_id(reply), to_tag=headers(reply, "To")[0].partition(">")[2])
     line.send(ack + request(call="after-ack"))
     assert call_id(line.receive()) == "after-ack"
+    await_count(bench, "acks_absorbed", 1)
     assert bench.gateway.counters()["acks_absorbed"] == 1
 
 
@@ -225,6 +226,7 @@ def test_pipelined_requests_are_answered_in_order(start: Start, lines: Lines) ->
     calls = [f"pipe-{n}" for n in range(500)]
     line.send(b"\r\n".join(request(call=call, length="l: 3", body=b"abc") for call in calls))
     assert [call_id(line.receive()) for _ in calls] == calls
+    await_count(bench, "rejected", 500)
     assert bench.gateway.counters()["rejected"] == 500
 
 
@@ -254,6 +256,7 @@ def test_what_can_t_be_framed_gets_400_and_the_connection_ends(start: Start, lin
     line.send(request(length=length) + smuggled)
     assert status(line.receive()) == 400
     assert line.is_closed()
+    await_count(bench, "unframeable", 1)
     assert bench.gateway.counters()["unframeable"] == 1
     assert not bench.switch.waiting()
 
@@ -274,7 +277,8 @@ def test_keep_alives_are_answered_and_junk_is_not(start: Start, lines: Lines) ->
     assert line.is_closed()
     stranger = lines(bench, "127.0.0.5")
     stranger_closed = stranger.is_closed()
-    assert stranger_closed and bench.gateway.counters()["unknown_source"] == 1
+    assert stranger_closed
+    await_count(bench, "unknown_source", 1)
 
 
 def test_slow_and_idle_connections_are_closed_and_others_served(start: Start, lines: Lines) -> None:
@@ -293,6 +297,7 @@ def test_slow_and_idle_connections_are_closed_and_others_served(start: Start, li
                     break
     assert 0.9 <= time.monotonic() - began < 3
     assert idle.is_closed()
+    await_count(bench, "connections_late", 2)
     assert bench.gateway.counters()["connections_late"] == 2
 
 
@@ -302,6 +307,7 @@ def test_connections_are_capped_by_source_and_in_all(start: Start, lines: Lines)
     await_count(bench, "connections_over", 50)
     more = [lines(bench, "127.0.0.3") for _ in range(30)]
     await_count(bench, "connections_over", 60)
+    await_count(bench, "connections", 170)
     assert bench.gateway.counters()["connections"] == 170
     held[0].send(request())
     assert status(held[0].receive()) == 603
@@ -519,6 +525,7 @@ def test_mutual_tls_takes_good_certificates_only(start: Start, lines: Lines, tmp
     bad = [tls.client(), tls.client(tls.authority.issue("late", days=-1)), tls.client(tls.other.issue("foreign"))]
     assert all(is_refused(tls.bench, lines, client) for client in bad)
     await_count(tls.bench, "tls_failures", len(bad))
+    await_count(tls.bench, "received", 1)
     assert tls.bench.gateway.counters()["received"] == 1
 
 
