@@ -13,7 +13,7 @@ from config.loader import ENVIRONMENT_PREFIX, section_of
 from config.section import Section
 
 _HEAD = """\
-# Palang's settings. Every key is optional unless it stands here without a leading '#'.
+# Palang's settings: every key with its default or, in a [[table]] that may stand several times, with an example.
 # Any key can also be set from the environment ({prefix}TABLE__KEY=value) or, better for secrets, as a
 # systemd credential (a file named table__key). Written from the settings' own rows: `make docs`.
 """
@@ -56,13 +56,10 @@ def _rows(section: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def _example_table(name: str, section: type[Section], many: bool) -> str:
-    lines = [f"\n# {_sentence(section)}", f"[[{name}]]" if many else f"[{name}]"]
+    lines = [f"\n# {_sentence(section)}", f"# [[{name}]]" if many else f"[{name}]"]
     for key, row in _rows(section):
         lines.append(f"# {row.description}")
-        if row.is_required():
-            lines.append(f"{key} = {_toml((row.examples or [''])[0])}")
-        else:
-            lines.append(f"# {key} = {_toml(_default(row))}")
+        lines.append(f"# {key} = {_toml((row.examples or [''])[0] if row.is_required() else _default(row))}")
     return "\n".join(lines) + "\n"
 
 

@@ -222,8 +222,10 @@ class Plan(Section):
 class Trunk(Section):
     """An interconnect peer that calls arrive on."""
 
-    name: Name = Field(description="The trunk's name, as rules scope to it.")
-    sources: tuple[Network, ...] = Field(min_length=1, description="Networks that this peer sends from, in CIDR form.")
+    name: Name = Field(examples=["intl-a"], description="The trunk's name, as rules scope to it.")
+    sources: tuple[Network, ...] = Field(
+        examples=[["192.0.2.0/28"]], min_length=1, description="Networks that this peer sends from, in CIDR form."
+    )
     port: int | None = Field(
         None, ge=1, le=65535, description="Source port that tells this peer from another; any if unset."
     )
@@ -260,12 +262,14 @@ class Trunk(Section):
 class NextHop(Section):
     """A switch behind the gateway."""
 
-    name: Name = Field(description="The next hop's name.")
+    name: Name = Field(examples=["switch-1"], description="The next hop's name.")
     address: Annotated[str, AfterValidator(_next_hop)] = Field(
-        description="Where requests go, by UDP: IP address and port."
+        examples=["192.0.2.17:5060"], description="Where requests go, by UDP: IP address and port."
     )
     networks: tuple[Network, ...] = Field(
-        min_length=1, description="Networks that this switch sends from, in CIDR form."
+        examples=[["192.0.2.17/32"]],
+        min_length=1,
+        description="Networks that this switch sends from, in CIDR form.",
     )
     drain: bool = Field(False, description="No new calls; what is on course still reaches it.")
 

@@ -11,6 +11,8 @@ import config
 import sip_filter
 import sync
 from agent.reference import ROOT, documents
+from agent.settings import Settings
+from config import load
 
 
 @pytest.mark.parametrize("package", [agent, config, sip_filter, sync])
@@ -65,6 +67,10 @@ def test_the_vocabulary_is_the_designs() -> None:
 @pytest.mark.parametrize("name", documents())
 def test_a_generated_page_is_current(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == documents()[name], "run `make docs`"
+
+
+def test_the_shipped_example_is_usable_and_says_the_defaults() -> None:
+    assert load(Settings, ROOT / "config" / "palang.example.toml", environ={}) == Settings()
 
 
 def test_importing_the_filter_loads_only_the_standard_library_and_the_core() -> None:
