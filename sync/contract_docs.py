@@ -1,11 +1,10 @@
-"""Writes docs/contract and docs/order-life.md from the code: `python -m sync.contract_docs`; a test keeps them current.
+"""The texts of docs/contract and docs/order-life.md, made from the code. `make docs` writes them; a test compares.
 
 One JSON Schema for each message, an AsyncAPI document that says who sends what where, the catalogue of codes, and the
 table of an order's life. The regulator's programmers read these instead of our code.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +50,6 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
-def write(folder: Path = DOCS) -> list[Path]:
-    """Write the documents; the answer is which of them changed."""
-    changed = []
-    for name, text in documents().items():
-        path = folder / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            changed.append(path)
-    return changed
-
-
 def _channel(name: str, models: dict[str, Any]) -> dict[str, Any]:
     return {
         "address": f"palang/v1/{{operator}}/{name}",
@@ -85,7 +72,3 @@ def _message(name: str, model: type[Part]) -> dict[str, Any]:
 
 def _json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.writelines(f"{path}\n" for path in write())

@@ -41,8 +41,8 @@ from sync.points import reach
 _log = structlog.get_logger("sync.publisher")
 
 
-class SourceHead(Protocol):
-    """The ledger's list at one moment."""
+class SourcePoint(Protocol):
+    """One revision of the ledger's list, by its name and digest."""
 
     @property
     def epoch(self) -> int: ...
@@ -50,19 +50,18 @@ class SourceHead(Protocol):
     def n(self) -> int: ...
     @property
     def digest(self) -> str: ...
+
+
+class SourceHead(SourcePoint, Protocol):
+    """The ledger's list at one moment."""
+
     @property
     def entries(self) -> int: ...
 
 
-class SourceRevision(Protocol):
+class SourceRevision(SourcePoint, Protocol):
     """One revision of the ledger: at most 1,000 entry lines, an empty stack deletes."""
 
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def digest(self) -> str: ...
     @property
     def at_ms(self) -> int: ...
     @property

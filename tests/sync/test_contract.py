@@ -187,7 +187,7 @@ def test_topics() -> None:
 
 
 def test_the_documents_are_current() -> None:
-    """`python -m sync.contract_docs` writes them anew."""
+    """`make docs` writes them anew."""
     for name, text in documents().items():
         assert (DOCS / name).read_text(encoding="utf-8") == text, name
 
