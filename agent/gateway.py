@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     trial = parser.add_argument_group(
         "a trial, without settings file, Redis or agent", "All four are needed; all but --rules may be repeated."
     )
-    trial.add_argument("--listen", action="append", metavar="udp:ADDRESS:PORT", help="Where to listen.")
+    trial.add_argument("--listen", action="append", metavar="udp:ADDRESS:PORT", help="Where to listen; tcp: too.")
     trial.add_argument("--trunk", action="append", metavar="NETWORK=PLAN", help="Where calls come from; dial plan.")
     trial.add_argument("--next-hop", action="append", metavar="ADDRESS:PORT", help="The switch behind.")
     trial.add_argument("--rules", type=Path, metavar="FILE", help="One rule a line, such as: reject +77")

@@ -299,6 +299,11 @@ class Gateway:
     def trunk_counters(self) -> dict[str, dict[str, int]]:
         """Of each trunk that is configured now, the counters that are kept per trunk; they outlive `configure`."""
 
+    def watched(self) -> tuple[list[Sight], int]:
+        """What became of each new call and message since it was last asked, and how many more there were.
+
+        The first asking begins the watch. It costs time on every call: it is for trials."""
+
     def next_hops(self) -> list[HopState]:
         """The next hops that are configured now, and whether they answer."""
 
@@ -311,6 +316,21 @@ class Gateway:
 
     def stop(self, timeout: float = 2.0) -> None:
         """Stop all threads; RuntimeError when one did not end within `timeout` seconds. For good."""
+
+@type_check_only
+class Sight(TypedDict):
+    """One new call or message of a trunk: `trunk` is its key, `callers` the numbers that it says it comes from.
+
+    `rule` is what refused or labelled it: action and subject. `answer` is the status and reason phrase that it got,
+    `to` the address that it went on to; neither: dropped."""
+
+    at_ms: int
+    kind: Literal["call", "message"]
+    trunk: int
+    callers: list[str]
+    rule: tuple[str, str] | None
+    answer: str | None
+    to: str | None
 
 @type_check_only
 class HopState(TypedDict):

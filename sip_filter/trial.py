@@ -2,8 +2,8 @@
 
 `palang gateway --listen … --trunk … --next-hop … --rules FILE` runs it without Redis, agent or settings file. The list
 lies in a folder of its own in memory that is gone at the end. Each trunk is taken as trusted, since no `allow` could
-show its effect otherwise. What happens to calls is told from the hits and counters that the gateway leaves anyway: the
-packets' way is the very same as in a node.
+show its effect otherwise. Each new call is told in a line, with what became of it; the gateway watches for that beside
+the packets' way, which is the very same as in a node.
 
 `read_rules` reads a rules file, `read_options` the words of the command line, `Trial` runs them.
 """
@@ -31,7 +31,7 @@ from sip_filter.number import PREFIX_DIGITS, Number, Prefix, Subject, parse_subj
 from sip_filter.rule import Action, Authority, Clause, Stack, entry_line
 
 if TYPE_CHECKING:
-    from sip_filter._core import Hit
+    from sip_filter._core import HopState, Sight
 
 MOST_BYTES: Final = 64 * 2**20
 """Longest rules file: some three million rules."""
@@ -99,7 +99,9 @@ class Options:
     def gateway(self, key_file: Path) -> settings.Gateway:
         """They as a node's gateway settings. Raises ValueError."""
         fields = {"listen": self.listen, "trunks": self.trunks, "next_hops": self.next_hops, "key_file": key_file}
-        return _checked(settings.Gateway, fields, "")
+        # Where there is nothing to choose from, a user agent that answers no OPTIONS must not end the trial.
+        checks = {} if len(self.next_hops) > 1 else {"checks": settings.Checks(seconds=0)}
+        return _checked(settings.Gateway, {**fields, **checks}, "")
 
     def source(self, key: int) -> str:
         """The network of the trunk that hits name by `key`."""
@@ -118,7 +120,18 @@ def read_options(listen: Iterable[str], trunks: Iterable[str], next_hops: Iterab
         rules,
     )
     options.gateway(Path("unused"))
+    own = {_bare(address) for address in options.listen}
+    for hop in options.next_hops:
+        if _bare(hop.address) in own:
+            raise ValueError(f"--next-hop {hop.address}: that is an address of --listen; name the switch behind")
+    for at, address in enumerate(options.listen):
+        if address in options.listen[:at] and not address.endswith(":0"):
+            raise ValueError(f"--listen {address} is given {options.listen.count(address)} times; once is enough")
     return options
+
+
+def _bare(address: str) -> str:
+    return re.sub(r"^[a-z]+:", "", address)
 
 
 def _trunk(name: str, text: str) -> settings.Trunk:
@@ -132,7 +145,7 @@ def _trunk(name: str, text: str) -> settings.Trunk:
 
 
 def _next_hop(name: str, text: str) -> settings.NextHop:
-    host = re.sub(r"^[a-z]+:", "", text).rpartition(":")[0].strip("[]")
+    host = _bare(text).rpartition(":")[0].strip("[]")
     return _checked(settings.NextHop, {"name": name, "address": text, "networks": [host]}, f"--next-hop {text}: ")
 
 
@@ -173,7 +186,7 @@ class RulesFile:
         except OSError as error:
             raise RulesError(f"{self._path}: {error.strerror}") from None
         except UnicodeDecodeError as error:
-            raise RulesError(f"{self._path}: not UTF-8 at byte {error.start}") from None
+            raise RulesError(f"{self._path}: not UTF-8 at byte {error.start}; save it as plain text in UTF-8") from None
 
     def changed(self) -> bool:
         """Whether it is another than `read` took, and the same as at the last look: its writer has finished."""
@@ -194,44 +207,52 @@ class RulesFile:
 # --- what is told
 
 
-def tell_hits(hits: "Sequence[Hit]", lost: int, source: Callable[[int], str]) -> list[str]:
-    """A line for each call or message that a rule stopped or labelled, numbers masked; beyond `MOST_TOLD` a count."""
-    lines = []
-    for at_ms, subject, _, action, effect, kind, trunk, _, _ in hits[:MOST_TOLD]:
-        read = read_subject(subject)
-        shown = read.masked() if isinstance(read, Number) else str(read)
-        lines.append(f"{_clock(at_ms / 1000)}  {_EFFECTS[effect]:<8}  a {kind} from {source(trunk)}: {action} {shown}")
-    if more := max(0, len(hits) - MOST_TOLD) + lost:
-        lines.append(f"{_clock(time.time())}  refused or labelled: {more} more, too many to tell one by one")
+def tell_calls(sights: "Sequence[Sight]", more: int, source: Callable[[int], str]) -> list[str]:
+    """A line for each new call or message and what became of it, numbers masked; beyond `MOST_TOLD` a count."""
+    lines = [_call(sight, source) for sight in sights[:MOST_TOLD]]
+    if more := max(0, len(sights) - MOST_TOLD) + more:
+        lines.append(f"{_clock(time.time())}  and {more} more calls and messages, too many to tell one by one")
     return lines
 
 
-_EFFECTS = {"reject": "refused", "label": "labelled", "shadow": "shadowed"}
+def _call(sight: "Sight", source: Callable[[int], str]) -> str:
+    numbers = [Number.parse(caller).masked() for caller in sight["callers"]]
+    done, fate = "passed", f"on to {sight['to']}"
+    if sight["answer"]:
+        done, fate = "refused", sight["answer"]
+    elif not sight["to"]:
+        done, fate = "dropped", "no answer"
+    if sight["rule"]:
+        action, subject = sight["rule"]
+        read = read_subject(subject)
+        done = done if sight["answer"] else "labelled"
+        fate = f"{action} {read.masked() if isinstance(read, Number) else read}, {fate}"
+    who = " and ".join(numbers) or "a caller without a readable number"
+    return f"{_clock(sight['at_ms'] / 1000)}  {done:<8}  a {sight['kind']} from {source(sight['trunk'])}, {who}: {fate}"
+
+
+def tell_next_hops(before: "Sequence[HopState]", now: "Sequence[HopState]", at: float) -> list[str]:
+    """A line for each next hop that fell silent or came back."""
+    was = {hop["name"]: hop["healthy"] for hop in before}
+    said = {True: "answers again", False: "answers no OPTIONS; new calls go to the others, or get 500"}
+    changed = [hop for hop in now if was.get(hop["name"], True) != hop["healthy"]]
+    return [f"{_clock(at)}  next hop  {hop['address']} {said[hop['healthy']]}" for hop in changed]
+
 
 _COUNTED: Final = (
-    ("protected", "passed", "to a protected number, unjudged"),
-    ("anonymous", "passed", "without a readable number of the caller"),
     ("unknown_source", "dropped", "from an address that no --trunk and no --next-hop names"),
     ("not_sip", "dropped", "that is not SIP, or has no Via"),
-    ("malformed", "refused", "as malformed"),
     ("not_allowed", "refused", "for its method (405)"),
-    ("no_route", "refused", "with nowhere to send it"),
     ("receive_errors", "failed", "to arrive: perhaps nobody listens at a next hop"),
     ("send_errors", "failed", "to be sent"),
 )
-"""Counters that are told when they grow: name, what was done, to what."""
+"""Counters that are told when they grow, since no call's line tells of it: name, what was done, to what."""
 
 
 def tell_growth(before: Mapping[str, int], now: Mapping[str, int], at: float) -> list[str]:
-    """Lines about what no hit tells: how many calls and messages passed since, and what else happened."""
-
-    def grown(name: str) -> int:
-        return now.get(name, 0) - before.get(name, 0)
-
-    passed = grown("judged") - grown("rejected") - grown("labelled") - grown("label_nowhere")
-    rows = [("passed", passed, "that no rule stops")]
-    rows += [(done, grown(name), what) for name, done, what in _COUNTED]
-    return [f"{_clock(at)}  {done:<8}  {count} {what}" for done, count, what in rows if count > 0]
+    """Lines about what no call's line tells."""
+    grown = [(done, now.get(name, 0) - before.get(name, 0), what) for name, done, what in _COUNTED]
+    return [f"{_clock(at)}  {done:<8}  {count} {what}" for done, count, what in grown if count > 0]
 
 
 def _clock(at: float) -> str:
@@ -249,6 +270,7 @@ class Trial:
         self._file = RulesFile(options.rules)
         self._n = 0
         self._told: Mapping[str, int] = {}
+        self._hops: list[HopState] = []
 
     def run(self) -> None:
         """Raises before a packet is read: RulesError, ValueError for settings, OSError for folders and addresses."""
@@ -269,19 +291,20 @@ class Trial:
         ending.callback(writer.close)
         self._load(writer, lines)
         gateway = Gateway(str(folder / "live"), self._options.gateway(key_file).to_core_json("trial"))
-        listening = gateway.start()
+        listening = _start(gateway)
         ending.callback(gateway.stop)
+        gateway.watched()
         self._introduce(listening, len(lines))
         tell_at = time.monotonic() + _TELL_SECONDS
         while signal.sigtimedwait(_ENDING, _LOOK_SECONDS) is None:
             if self._file.changed():
                 self._reload(writer)
-            self._tell_hits(writer)
+            self._tell_calls(gateway)
             if time.monotonic() >= tell_at:
                 tell_at = time.monotonic() + _TELL_SECONDS
                 writer.heartbeat(int(time.time() * 1000))
                 self._tell_growth(gateway)
-        self._tell_hits(writer)
+        self._tell_calls(gateway)
         self._tell_growth(gateway)
 
     def _introduce(self, listening: Sequence[str], rules: int) -> None:
@@ -306,9 +329,9 @@ class Trial:
         else:
             self._say(f"{_clock(time.time())}  {_count(len(lines))} in force from {self._options.rules}")
 
-    def _tell_hits(self, writer: Writer) -> None:
-        hits, lost = writer.drain_hits()
-        for line in tell_hits(hits, lost, self._options.source):
+    def _tell_calls(self, gateway: Gateway) -> None:
+        sights, more = gateway.watched()
+        for line in tell_calls(sights, more, self._options.source):
             self._say(line)
 
     def _tell_growth(self, gateway: Gateway) -> None:
@@ -316,6 +339,26 @@ class Trial:
         for line in tell_growth(self._told, counters, time.time()):
             self._say(line)
         self._told = counters
+        hops = gateway.next_hops()
+        for line in tell_next_hops(self._hops, hops, time.time()):
+            self._say(line)
+        self._hops = hops
+
+
+_HINTS: Final = {
+    "Address already in use": "another program listens there: `ss -lnptu` names it; end it or take another port",
+    "Cannot assign requested address": "this machine has no such address: `ip address` lists those that it has",
+    "Permission denied": "a port below 1024 is root's; take one above, such as 5060",
+}
+
+
+def _start(gateway: Gateway) -> list[str]:
+    """Start it; an address that can't be had is told with what to do."""
+    try:
+        return gateway.start()
+    except OSError as error:
+        hint = next((hint for said, hint in _HINTS.items() if said in str(error)), "")
+        raise OSError(f"--listen {error}{'; ' if hint else ''}{hint}") from None
 
 
 def _count(rules: int | Mapping[str, int]) -> str:

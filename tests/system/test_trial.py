@@ -7,12 +7,25 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent import children
-from sip_filter.trial import MOST_TOLD, RulesError, RulesFile, read_options, read_rules, tell_growth, tell_hits
+from sip_filter.trial import (
+    MOST_TOLD,
+    RulesError,
+    RulesFile,
+    read_options,
+    read_rules,
+    tell_calls,
+    tell_growth,
+    tell_next_hops,
+)
 from tests.system.conversation import PALANG
+
+if TYPE_CHECKING:
+    from sip_filter._core import HopState, Sight
 
 SCENARIOS = Path(__file__).parent / "sipp"
 CALLER = "127.0.0.2"
@@ -34,15 +47,20 @@ class Trial:
 
     def __init__(self, folder: Path, switch: tuple[str, int], *more: str) -> None:
         self.folder, self.rules, self._log = folder, folder / "rules.txt", folder / "trial.log"
+        self.switch = switch
         self.rules.write_text(RULES)
-        words = ("--listen", "udp:127.0.0.1:0", "--trunk", f"{CALLER}/32=international")
+        words = ("--listen", "udp:127.0.0.1:0", "--listen", "tcp:127.0.0.1:0")
+        words += ("--trunk", f"{CALLER}/32=international")
         peers = ("--next-hop", f"{switch[0]}:{switch[1]}", "--rules", str(self.rules))
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [PALANG, "gateway", *words, *peers, *more], stdout=log, stderr=subprocess.STDOUT, cwd=folder
             )
         self.says("3 rules in force")
-        self.port = int(self.said().partition("listening on udp:127.0.0.1:")[2].split()[0])
+        self.ports = {
+            mode: int(self.said().partition(f"listening on {transport}:127.0.0.1:")[2].split()[0])
+            for mode, transport in (("u1", "udp"), ("t1", "tcp"))
+        }
 
     def said(self) -> str:
         return self._log.read_text()
@@ -50,12 +68,12 @@ class Trial:
     def says(self, text: str) -> None:
         wait_for(f"{text!r} in {self._log}", lambda: text in self.said())
 
-    def call(self, scenario: str, number: str) -> None:
-        """Place calls as `number`; SIPp's exit code says whether each went as the scenario has it."""
+    def call(self, scenario: str, number: str, mode: str = "u1") -> None:
+        """Place calls as `number`, by UDP (u1) or TCP (t1); SIPp's exit code says whether each went as it should."""
         (self.folder / "numbers.csv").write_text(f"SEQUENTIAL\n{number}\n")
         done = subprocess.run(
             [
-                *(children.program("sipp"), f"127.0.0.1:{self.port}", "-i", CALLER),
+                *(children.program("sipp"), f"127.0.0.1:{self.ports[mode]}", "-i", CALLER, "-t", mode),
                 *("-sf", SCENARIOS / f"{scenario}.xml", "-inf", self.folder / "numbers.csv"),
                 *("-m", str(CALLS), "-r", "50", "-timeout", "20", "-nostdin"),
             ],
@@ -95,19 +113,21 @@ def _folders() -> set[str]:
     return {name for name in os.listdir("/dev/shm") if name.startswith("palang-trial-")}
 
 
-def test_calls_are_refused_excepted_and_told(trial: Trial) -> None:
-    trial.call("refused", WANGIRI)
-    trial.call("refused", SCAMMER)
-    trial.call("answered", EXCEPTION)
-    trial.call("answered", FRIEND)
-    wait_for("every refused call told", lambda: trial.said().count("  refused  ") == 2 * CALLS)
-    assert f"a call from {CALLER}/32: reject +77*" in trial.said()
-    assert f"a call from {CALLER}/32: reject +62 812-••••-•890" in trial.said()
-
-    def passed() -> int:
-        return sum(int(line.split()[2]) for line in trial.said().splitlines() if "  passed  " in line)
-
-    wait_for("every passed call told", lambda: passed() == 2 * CALLS)
+@pytest.mark.parametrize("mode", ["u1", "t1"])
+def test_calls_are_refused_excepted_and_told(trial: Trial, mode: str) -> None:
+    trial.call("refused", WANGIRI, mode)
+    trial.call("refused", SCAMMER, mode)
+    trial.call("answered", EXCEPTION, mode)
+    trial.call("answered", FRIEND, mode)
+    refused, passed = f"  refused   a call from {CALLER}/32, ", f"  passed    a call from {CALLER}/32, "
+    on = f": on to {trial.switch[0]}:{trial.switch[1]}\n"
+    for line in (
+        f"{refused}+77•••••••78: reject +77*, 603 Decline\n",
+        f"{refused}+62 812-••••-•890: reject +62 812-••••-•890, 603 Decline\n",
+        f"{passed}+77•••••••21{on}",
+        f"{passed}+62 812-••••-•891{on}",
+    ):
+        wait_for(f"{CALLS} times {line!r}", lambda line=line: trial.said().count(line) == CALLS)  # type: ignore[misc]
     for number in (WANGIRI, EXCEPTION, SCAMMER, FRIEND):
         assert number[3:] not in trial.said(), "a number in clear"
 
@@ -153,7 +173,8 @@ GOOD = {"--listen": "udp:127.0.0.1:0", "--trunk": "127.0.0.2/32=international", 
     [
         ({"--listen": "sctp:127.0.0.1:0"}, "--listen: listen 'sctp:127.0.0.1:0' must begin with udp:"),
         ({"--listen": "udp:0.0.0.0:5060"}, "must name one address of this machine"),
-        ({"--listen": "udp:192.0.2.77:5060"}, "192.0.2.77:5060"),
+        ({"--listen": "udp:192.0.2.77:5060"}, "--listen udp:192.0.2.77:5060: Cannot assign requested address"),
+        ({"--next-hop": "127.0.0.1:5079", "--listen": "udp:127.0.0.1:5079"}, "that is an address of --listen"),
         ({"--trunk": "127.0.0.2/32"}, "--trunk 127.0.0.2/32: must be NETWORK=PLAN"),
         ({"--trunk": "127.0.0.2/8=international"}, "--trunk 127.0.0.2/8=international: network '127.0.0.2/8'"),
         ({"--trunk": "127.0.0.2/32=mars"}, "--trunk 127.0.0.2/32=mars:"),
@@ -223,23 +244,80 @@ def test_a_file_is_taken_once_its_writer_has_finished(tmp_path: Path) -> None:
         file.read()
 
 
+def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "rules.txt").write_text(RULES)
+    for kind, transport in ((socket.SOCK_DGRAM, "udp"), (socket.SOCK_STREAM, "tcp")):
+        with socket.socket(socket.AF_INET, kind) as taken:
+            taken.bind(("127.0.0.1", 0))
+            if transport == "tcp":
+                taken.listen()
+            address = f"{transport}:127.0.0.1:{taken.getsockname()[1]}"
+            words = ("--listen", address, "--trunk", GOOD["--trunk"], "--next-hop", GOOD["--next-hop"])
+            more = ("--listen", "udp:127.0.0.1:0") if transport == "tcp" else ()
+            command = [PALANG, "gateway", *words, *more, "--rules", "rules.txt"]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"--listen {address}: Address already in use" in done.stderr
+        assert "another program listens there: `ss -lnptu` names it" in done.stderr
+
+
+SIGHT: "Sight" = {
+    "at_ms": 0,
+    "kind": "call",
+    "trunk": 7,
+    "callers": ["+6281234567890"],
+    "rule": ("reject", "+6281234567890"),
+    "answer": "603 Decline",
+    "to": None,
+}
+
+
 def test_a_flood_is_told_as_a_count() -> None:
-    hit = (0, "+6281234567890", "noc", "reject", "reject", "call", 7, (1, 1), 1)
-    lines = tell_hits([hit] * (MOST_TOLD + 40), 2, lambda key: f"trunk {key}")
+    lines = tell_calls([SIGHT] * (MOST_TOLD + 40), 2, lambda key: f"trunk {key}")
     assert len(lines) == MOST_TOLD + 1
-    assert lines[0].endswith("refused   a call from trunk 7: reject +62 812-••••-•890")
+    told = "refused   a call from trunk 7, +62 812-••••-•890: reject +62 812-••••-•890, 603 Decline"
+    assert lines[0].endswith(told)
     assert "42 more" in lines[-1]
-    assert tell_hits([], 0, str) == []
+    assert tell_calls([], 0, str) == []
+
+
+def test_each_fate_has_its_words() -> None:
+    def told(**changed: Any) -> str:
+        return tell_calls([SIGHT | changed], 0, lambda _: "T")[0].split("  ", 1)[1]  # type: ignore[list-item]
+
+    on = {"answer": None, "to": "127.0.0.1:5080"}
+    assert (
+        told(rule=None, kind="message", **on) == "passed    a message from T, +62 812-••••-•890: on to 127.0.0.1:5080"
+    )
+    label = told(rule=("label", "+62*"), **on)
+    assert label == "labelled  a call from T, +62 812-••••-•890: label +62*, on to 127.0.0.1:5080"
+    nobody = told(callers=[], rule=None, answer="400 Malformed From or To")
+    assert nobody == "refused   a call from T, a caller without a readable number: 400 Malformed From or To"
+    assert told(rule=None, answer=None).endswith("dropped   a call from T, +62 812-••••-•890: no answer")
 
 
 def test_growth_is_told_and_rest_is_silent() -> None:
-    now = {"judged": 9, "rejected": 2, "labelled": 1, "unknown_source": 4}
-    told = tell_growth({"judged": 1}, now, 0.0)
+    now = {"judged": 9, "not_allowed": 5, "unknown_source": 4}
+    told = tell_growth({"not_allowed": 1}, now, 0.0)
     assert [line.split("  ", 1)[1] for line in told] == [
-        "passed    5 that no rule stops",
         "dropped   4 from an address that no --trunk and no --next-hop names",
+        "refused   4 for its method (405)",
     ]
     assert tell_growth(now, now, 0.0) == []
+
+
+def test_a_silent_next_hop_is_told_once() -> None:
+    hop: HopState = {"name": "a", "address": "127.0.0.1:5080", "healthy": True, "misses": 0, "drain": False}
+    down: HopState = {**hop, "healthy": False}
+    assert tell_next_hops([], [hop], 0.0) == tell_next_hops([down], [down], 0.0) == []
+    assert "127.0.0.1:5080 answers no OPTIONS" in tell_next_hops([], [down], 0.0)[0]
+    assert "127.0.0.1:5080 answers again" in tell_next_hops([down], [hop], 0.0)[0]
+
+
+def test_one_next_hop_is_not_checked() -> None:
+    peers = (["udp:127.0.0.1:5060"], ["127.0.0.2/32=international"])
+    for hops, seconds in ((["127.0.0.1:5080"], 0), (["127.0.0.1:5080", "127.0.0.1:5081"], 5)):
+        assert read_options(*peers, hops, Path("rules.txt")).gateway(Path("key")).checks.seconds == seconds
 
 
 def test_ipv6_peers() -> None:

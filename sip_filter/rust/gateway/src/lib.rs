@@ -9,6 +9,7 @@ mod settings;
 mod socket;
 mod stream;
 mod tls;
+mod watch;
 mod worker;
 
 use std::io;
@@ -31,6 +32,7 @@ use palang_maps::Reader;
 use checks::Checker;
 use settings::Settings;
 pub use settings::{own_plans, plan_named, Wrong};
+pub use watch::{Fate, Sight};
 use worker::{Counts, Desk, Shared};
 
 /// Calls on course that are remembered: 8 MiB, enough for 2,000 calls a second over their 240 s.
@@ -229,6 +231,13 @@ impl Gateway {
         trunks
             .map(|trunk| (trunk.name.to_string(), trunk.manners.tally.counts().collect()))
             .collect()
+    }
+
+    /// What became of each new call and message since it was last asked, and how many more there were than could wait.
+    /// The first asking begins the watch.
+    pub fn watched(&self) -> (Vec<Sight>, u64) {
+        let shared = Arc::clone(&self.lock().shared);
+        shared.watch.take()
     }
 
     /// The next hops in use, and what is known of them.

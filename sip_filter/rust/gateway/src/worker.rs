@@ -16,6 +16,7 @@ use palang_maps::{Effect as HitEffect, Hit as MappedHit, HitRing, Reader};
 
 use crate::socket::{Receiver, Sender};
 use crate::stream::{Letter, Mail, Terms};
+use crate::watch::Watch;
 
 /// What all threads of a gateway share.
 pub struct Shared {
@@ -26,6 +27,7 @@ pub struct Shared {
     pub began: Instant,
     /// What is to go over connections.
     pub mail: Mail,
+    pub watch: Watch,
     terms: RwLock<Terms>,
     element: RwLock<Arc<Element>>,
     /// Counts replacements of `element`, so that workers need not lock to learn that there was none.
@@ -41,6 +43,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             began: Instant::now(),
             mail: Mail::default(),
+            watch: Watch::default(),
             terms: RwLock::new(terms),
             element: RwLock::new(Arc::new(element)),
             turns: AtomicU64::new(0),
@@ -218,6 +221,7 @@ pub fn handle<L: ListView>(
             counts.add(Counter::HitLost, 1);
         }
     }
+    shared.watch.note(element, &arrival, effect, &work.output);
     Some(effect)
 }
 

@@ -10,7 +10,7 @@ use palang_core::decision::{Identity, Kind};
 use palang_core::identity::{callers, is_protected, Terms};
 use palang_core::message::{self, Method, Start, Unreadable};
 use palang_core::plan::{Plan, Reading};
-use palang_gateway::{own_plans, Error, Gateway as Threads};
+use palang_gateway::{own_plans, Error, Fate, Gateway as Threads};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -63,6 +63,31 @@ impl Gateway {
             trunks.set_item(name, counters)?;
         }
         Ok(trunks.unbind())
+    }
+
+    fn watched(&self, py: Python<'_>) -> PyResult<(Vec<Py<PyDict>>, u64)> {
+        let (sights, more) = py.detach(|| self.inner.watched());
+        let rows = sights.into_iter().map(|sight| {
+            let row = PyDict::new(py);
+            let callers: Vec<_> = sight.callers.iter().map(ToString::to_string).collect();
+            let rule = sight
+                .rule
+                .map(|(action, subject)| (action.word(), subject.to_string()));
+            let (answer, to) = match sight.fate {
+                Fate::Answered(answer) => (Some(answer), None),
+                Fate::SentTo(to) => (None, Some(to.to_string())),
+                Fate::Dropped => (None, None),
+            };
+            row.set_item("at_ms", sight.at_ms)?;
+            row.set_item("kind", sight.kind.word())?;
+            row.set_item("trunk", sight.trunk_key)?;
+            row.set_item("callers", callers)?;
+            row.set_item("rule", rule)?;
+            row.set_item("answer", answer)?;
+            row.set_item("to", to)?;
+            Ok(row.unbind())
+        });
+        Ok((rows.collect::<PyResult<_>>()?, more))
     }
 
     fn next_hops(&self, py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
