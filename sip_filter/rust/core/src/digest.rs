@@ -6,8 +6,8 @@
 use std::fmt;
 use std::ops::{AddAssign, SubAssign};
 
-use blake2::digest::consts::U16;
-use blake2::{Blake2b, Digest as _};
+use blake2b_simd::many::{hash_many, HashManyJob};
+use blake2b_simd::{Hash, Params};
 
 /// The sum over the entries of a list. The empty list's is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,6 +25,25 @@ impl Digest {
 
     pub fn words(self) -> [u64; 2] {
         [(self.0 >> 64) as u64, self.0 as u64]
+    }
+
+    /// Adds the digests of many lines. Computed side by side in the processor's vectors they cost a third.
+    pub fn add_lines<'l>(&mut self, lines: impl IntoIterator<Item = &'l [u8]>) {
+        let params = params();
+        let mut lines = lines.into_iter();
+        let mut jobs = Vec::with_capacity(TOGETHER);
+        loop {
+            jobs.clear();
+            let next = lines.by_ref().take(TOGETHER);
+            jobs.extend(next.map(|line| HashManyJob::new(&params, line)));
+            if jobs.is_empty() {
+                return;
+            }
+            hash_many(&mut jobs);
+            for job in &jobs {
+                *self += first_128(&job.to_hash());
+            }
+        }
     }
 
     pub fn from_words([high, low]: [u64; 2]) -> Digest {
@@ -52,14 +71,29 @@ impl SubAssign<u128> for Digest {
 
 /// The digest of one entry line's bytes.
 pub fn entry_digest(line: &[u8]) -> u128 {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&Blake2b::<U16>::digest(line));
+    first_128(&params().hash(line))
+}
+
+/// Lines that `add_lines` takes at a time: enough to fill the widest vectors, few enough to stay in the first cache.
+const TOGETHER: usize = 64;
+const BYTES: usize = 16;
+
+fn params() -> Params {
+    let mut params = Params::new();
+    params.hash_length(BYTES);
+    params
+}
+
+fn first_128(hash: &Hash) -> u128 {
+    let mut bytes = [0; BYTES];
+    bytes.copy_from_slice(&hash.as_bytes()[..BYTES]);
     u128::from_be_bytes(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_sum_forgets_order_and_undoes() {
@@ -73,6 +107,16 @@ mod tests {
         digest -= one;
         digest -= other;
         assert_eq!(digest.to_string(), "0".repeat(32));
+    }
+
+    proptest! {
+        #[test]
+        fn lines_together_come_to_what_each_adds(lines in proptest::collection::vec(".{0,300}", 0..150)) {
+            let (mut together, mut each) = (Digest::default(), Digest::default());
+            together.add_lines(lines.iter().map(|line| line.as_bytes()));
+            lines.iter().for_each(|line| each += entry_digest(line.as_bytes()));
+            prop_assert_eq!(together, each);
+        }
     }
 
     #[test]

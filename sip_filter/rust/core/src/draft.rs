@@ -4,26 +4,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clause::Stack;
-use crate::digest::{entry_digest, Digest};
+use crate::digest::Digest;
 use crate::edit::Editor;
 use crate::entry::{split, EntryError};
 use crate::list::{Layout, ListError, View};
 use crate::number::Subject;
 use crate::policy::{encode, MOST_POLICIES};
-use crate::table::pack;
+use crate::table::{pack, shelf, SHELVES};
 use crate::timed::Timed;
 
 pub struct Draft {
     now: u64,
     digest: Digest,
     entries: usize,
-    /// As table words: half of what pairs would take.
-    numbers: Vec<u64>,
+    /// As table words, half of what pairs would take, and by shelf.
+    numbers: Vec<Vec<u64>>,
     prefixes: Vec<u64>,
     policies: Vec<Stack>,
     arena_words: usize,
     names: HashMap<Stack, u16>,
     known: HashMap<Box<str>, Known>,
+    /// The stacks without times that were met last: most lists have few.
+    recent: Vec<(Box<str>, u16)>,
     timed: Timed,
 }
 
@@ -42,34 +44,40 @@ impl Draft {
             now,
             digest: Digest::default(),
             entries: 0,
-            numbers: Vec::new(),
+            numbers: vec![Vec::new(); SHELVES],
             prefixes: Vec::new(),
             policies: Vec::new(),
             arena_words: 0,
             names: HashMap::new(),
             known: HashMap::new(),
+            recent: Vec::with_capacity(RECENT),
             timed: Timed::default(),
         }
     }
 
-    /// Adds one entry line. An entry with an empty stack is none, and adds nothing.
-    pub fn add(&mut self, line: &str) -> Result<(), ListError> {
+    /// Adds entry lines. An entry with an empty stack is none, and adds nothing.
+    pub fn add<'l>(&mut self, lines: impl Iterator<Item = &'l str> + Clone) -> Result<(), ListError> {
+        lines.clone().try_for_each(|line| self.enter(line))?;
+        let entries = lines.filter(|line| !line.ends_with('\t'));
+        self.digest.add_lines(entries.map(str::as_bytes));
+        Ok(())
+    }
+
+    fn enter(&mut self, line: &str) -> Result<(), ListError> {
         let (subject, text) = split(line)?;
         if text.is_empty() {
             return Ok(());
         }
-        let Known { policy, timed } = self.know(text)?;
-        self.digest += entry_digest(line.as_bytes());
         self.entries += 1;
-        if let Some(stack) = timed {
-            if self.timed.get(subject).is_some() {
-                return Err(ListError::Twice(subject));
-            }
-            self.timed.set(subject, &stack, self.now);
-        }
+        let policy = match self.recall(text) {
+            Some(policy) => policy,
+            None => self.know_for(subject, text)?,
+        };
         if policy > 0 {
             match subject {
-                Subject::Number(number) => self.numbers.push(pack(number.value(), policy)),
+                Subject::Number(number) => {
+                    self.numbers[shelf(number.value())].push(pack(number.value(), policy))
+                }
                 Subject::Prefix(prefix) => self.prefixes.push(pack(prefix.value(), policy)),
             }
         }
@@ -87,7 +95,8 @@ impl Draft {
 
     /// The image that this list needs.
     pub fn layout(&self) -> Layout {
-        Layout::for_counts(self.numbers.len(), self.prefixes.len(), self.arena_words)
+        let numbers = self.numbers.iter().map(Vec::len).sum();
+        Layout::for_counts(numbers, self.prefixes.len(), self.arena_words)
     }
 
     /// Writes every table of an empty image of that layout. The revision is left to the caller.
@@ -110,6 +119,25 @@ impl Draft {
     /// The stacks with times, for the writer to keep.
     pub fn into_timed(self) -> Timed {
         self.timed
+    }
+
+    /// The policy of a stack without times that was met a moment ago.
+    fn recall(&self, text: &str) -> Option<u16> {
+        let found = self.recent.iter().find(|(known, _)| **known == *text)?;
+        Some(found.1)
+    }
+
+    fn know_for(&mut self, subject: Subject, text: &str) -> Result<u16, ListError> {
+        let Known { policy, timed } = self.know(text)?;
+        match timed {
+            Some(_) if self.timed.get(subject).is_some() => return Err(ListError::Twice(subject)),
+            Some(stack) => self.timed.set(subject, &stack, self.now),
+            None => {
+                self.recent.truncate(RECENT - 1);
+                self.recent.insert(0, (text.into(), policy));
+            }
+        }
+        Ok(policy)
     }
 
     fn know(&mut self, text: &str) -> Result<Known, ListError> {
@@ -139,5 +167,51 @@ impl Draft {
         self.names.insert(policy.clone(), needed as u16);
         self.policies.push(policy);
         Ok(needed as u16)
+    }
+}
+
+const RECENT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::Revision;
+    use crate::digest::entry_digest;
+    use crate::list::Memory;
+
+    #[test]
+    fn more_stacks_than_are_remembered_keep_their_own_entries() {
+        let stack = |index: u64| {
+            format!(
+                "noc reject enforce both @t{}",
+                index * index % (3 * RECENT as u64)
+            )
+        };
+        let lines: Vec<String> = (0..2_000)
+            .map(|index| format!("+{}\t{}", 6_281_200_000_000 + index * 7, stack(index)))
+            .collect();
+        let mut draft = Draft::new(0);
+        draft.add(lines.iter().map(String::as_str)).unwrap();
+        let sum = lines
+            .iter()
+            .fold(0u128, |sum, line| sum.wrapping_add(entry_digest(line.as_bytes())));
+        assert_eq!((draft.digest(), draft.entries()), (Digest(sum), lines.len()));
+        let list = Memory::from_lines(Revision::default(), &lines, 0).unwrap();
+        let view = list.view();
+        for line in &lines {
+            let (subject, text) = split(line).unwrap();
+            let policy = view.find(subject).and_then(|policy| view.record(policy)).unwrap();
+            assert_eq!(policy.text().unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn the_same_number_twice_is_refused() {
+        let twice = ["+6281234567890\torder reject enforce both"; 2];
+        let error = Memory::from_lines(Revision::default(), twice, 0).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "subject +6281234567890 is named twice; once is allowed"
+        );
     }
 }

@@ -112,12 +112,13 @@ impl Editor {
         Ok(name as u16)
     }
 
-    /// Stores the entries of a whole list, given as table words; the same subject twice is an error.
+    /// Stores the entries of a whole list, given as table words, those of numbers by shelf; the same subject twice is
+    /// an error.
     pub(crate) fn fill(
         &mut self,
         view: &View<'_>,
         prefixes: &[u64],
-        numbers: &[u64],
+        numbers: &[Vec<u64>],
     ) -> Result<(), ListError> {
         for (key, name) in prefixes.iter().copied().map(unpack) {
             let prefix = Prefix::from_value(key).ok_or_else(|| no_subject(key))?;
@@ -126,7 +127,7 @@ impl Editor {
             }
             self.put(view, Subject::Prefix(prefix), name)?;
         }
-        for (key, name) in numbers.iter().copied().map(unpack) {
+        for (key, name) in numbers.iter().flatten().copied().map(unpack) {
             match view.numbers.put(key, name) {
                 Put::Fresh | Put::Reused => {}
                 Put::Replaced(_) => {
@@ -136,8 +137,9 @@ impl Editor {
                 Put::Full => return Err(full("numbers", view.sizes().number_slots)),
             }
         }
-        view.count(NUMBER_LIVE, numbers.len() as i64);
-        view.count(NUMBER_USED, numbers.len() as i64);
+        let count: usize = numbers.iter().map(Vec::len).sum();
+        view.count(NUMBER_LIVE, count as i64);
+        view.count(NUMBER_USED, count as i64);
         Ok(())
     }
 

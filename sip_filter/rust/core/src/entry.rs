@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::clause::{ClauseError, Stack};
-use crate::number::{NumberError, Subject};
+use crate::number::{Number, NumberError, Subject};
 
 /// One line of a list or of a change. In a change an empty stack deletes the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,11 @@ impl fmt::Display for Entry {
 
 /// The subject of a line, and the text of its stack, not yet read.
 pub fn split(line: &str) -> Result<(Subject, &str), EntryError> {
+    if let Some((number, rest)) = Number::leading(line) {
+        if let Some(stack) = rest.strip_prefix('\t') {
+            return Ok((Subject::Number(number), stack));
+        }
+    }
     let (subject, stack) = line
         .split_once('\t')
         .ok_or_else(|| EntryError::NoTab(line.chars().take(40).collect()))?;

@@ -307,7 +307,7 @@ impl Memory {
     ) -> Result<Memory, ListError> {
         let mut draft = Draft::new(now);
         for line in lines {
-            draft.add(line.as_ref())?;
+            draft.add(std::iter::once(line.as_ref()))?;
         }
         let layout = draft.layout();
         let words: Box<[AtomicU64]> = (0..layout.words()).map(|_| AtomicU64::new(0)).collect();

@@ -32,6 +32,25 @@ impl Number {
         read(digits, NUMBER_DIGITS, "number").map(Number)
     }
 
+    /// The canonical number that a text begins with, and the rest of the text; `None` too where there are eight bytes
+    /// or fewer. Whole lists are read by it: eight digits at a time, and no error to build.
+    pub fn leading(text: &str) -> Option<(Number, &str)> {
+        let digits = text.as_bytes().strip_prefix(b"+")?;
+        let mut value = read_eight(*digits.first_chunk()?)?;
+        let mut count = 8;
+        while let Some(digit) = digits.get(count).map(|byte| byte.wrapping_sub(b'0')) {
+            if digit > 9 {
+                break;
+            }
+            if count == NUMBER_DIGITS.1 {
+                return None;
+            }
+            value = value * 10 + u64::from(digit);
+            count += 1;
+        }
+        (digits[0] != b'0').then_some((Number(value), &text[1 + count..]))
+    }
+
     /// The number with this value, if it has 7 to 15 digits.
     pub fn from_value(value: u64) -> Option<Number> {
         (1_000_000..1_000_000_000_000_000)
@@ -334,6 +353,18 @@ fn read(digits: &[u8], (fewest, most): (usize, usize), what: &'static str) -> Re
     Ok(value)
 }
 
+/// Eight digits in one word: each step joins neighbours, first to pairs, then to fours, then to eight.
+fn read_eight(digits: [u8; 8]) -> Option<u64> {
+    let word = u64::from_le_bytes(digits) ^ 0x3030_3030_3030_3030;
+    let beyond_nine = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
+    if beyond_nine != 0 {
+        return None;
+    }
+    let pairs = word.wrapping_mul(10).wrapping_add(word >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    Some(fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff)
+}
+
 const TENS: [u64; 16] = {
     let mut tens = [1u64; 16];
     let mut power = 1;
@@ -391,6 +422,22 @@ mod tests {
         fn order_is_the_order_of_texts(left in "\\+[1-3][0-2]{6,9}|\\+[1-3][0-2]{1,9}\\*", right in "\\+[1-3][0-2]{6,9}|\\+[1-3][0-2]{1,9}\\*") {
             let (one, other) = (Subject::parse(&left).unwrap(), Subject::parse(&right).unwrap());
             prop_assert_eq!(one.cmp(&other), left.cmp(&right));
+        }
+
+        #[test]
+        fn a_leading_number_is_what_the_text_up_to_there_says(text in "\\+?[0-9]{0,17}[\t*x:/\u{e9}]{0,2}[0-9]{0,2}") {
+            match Number::leading(&text) {
+                Some((number, rest)) => {
+                    prop_assert_eq!(format!("{number}{rest}"), text.clone());
+                    prop_assert!(!rest.starts_with(|next: char| next.is_ascii_digit()));
+                    prop_assert_eq!(Number::from_value(number.value()), Some(number));
+                }
+                None => {
+                    let end = text.bytes().skip(1).position(|byte| !byte.is_ascii_digit());
+                    let head = text.get(..end.map_or(text.len(), |end| end + 1)).unwrap_or("");
+                    prop_assert!(head.len() < 9 || Subject::parse(head).is_err(), "{head}");
+                }
+            }
         }
 
         #[test]

@@ -169,12 +169,26 @@ pub(crate) fn unpack(word: u64) -> (u64, u16) {
     (word >> POLICY_BITS, (word & POLICY_MASK) as u16)
 }
 
-// Numbers come in runs and with equal endings: fold both halves of a product before the one that picks the slot.
+/// Into so many shelves a list is sorted on its way into a table.
+pub(crate) const SHELVES: usize = 256;
+
+/// Where in a table of any capacity a key's home is, in 256ths from its start: who stores key by key, shelf by shelf,
+/// stays within memory that the caches hold.
+#[inline]
+pub(crate) fn shelf(key: u64) -> usize {
+    (mixed(key) >> (u64::BITS - SHELVES.ilog2())) as usize
+}
+
 #[inline]
 fn home(key: u64, capacity: usize) -> usize {
+    ((u128::from(mixed(key)) * capacity as u128) >> 64) as usize
+}
+
+// Numbers come in runs and with equal endings: fold both halves of a product before the one that picks the slot.
+#[inline]
+fn mixed(key: u64) -> u64 {
     let product = u128::from(key) * 0x9e37_79b9_7f4a_7c15_u128;
-    let mixed = ((product >> 64) as u64 ^ product as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    ((u128::from(mixed) * capacity as u128) >> 64) as usize
+    ((product >> 64) as u64 ^ product as u64).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 #[inline]
@@ -221,6 +235,20 @@ mod tests {
             (table.find(7), table.put(7, 1), table.remove(7)),
             (None, Put::Full, None)
         );
+    }
+
+    #[test]
+    fn shelves_are_parts_of_the_table_in_order() {
+        for capacity in [1, 300, 10_000, 14_000_000] {
+            let part = |shelf: usize| shelf as u128 * capacity as u128 / SHELVES as u128;
+            for key in (0..10_000).map(|index| 628_120_000_000 + index * 37) {
+                let (shelf, home) = (shelf(key), home(key, capacity) as u128);
+                assert!(
+                    (part(shelf)..=part(shelf + 1)).contains(&home),
+                    "{key} of {capacity}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -180,7 +180,7 @@ fn a_damaged_generation_leaves_the_former_in_force() {
     let reader = Reader::open(&live).unwrap();
     let before = reader.current().number();
     let mut draft = Draft::new(0);
-    draft.add("+77*\tnoc reject enforce both").unwrap();
+    draft.add(["+77*\tnoc reject enforce both"].into_iter()).unwrap();
     let digest = draft.digest();
     feed.writer
         .load(Revision { epoch: 1, n: 9 }, draft, digest)

@@ -414,12 +414,9 @@ fn read_draft(entries: &Bound<'_, PyAny>, now: u64) -> PyResult<Draft> {
         if ends.is_empty() {
             return Ok(draft);
         }
-        let read = py.detach(|| {
-            let mut start = 0;
-            ends.iter()
-                .try_for_each(|&end| draft.add(&text[std::mem::replace(&mut start, end)..end]))
-        });
-        read.map_err(refuse)?;
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let lines = starts.zip(&ends).map(|(start, &end)| &text[start..end]);
+        py.detach(|| draft.add(lines)).map_err(refuse)?;
     }
 }
 
