@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 
 from agent.ledger_thread import LedgerThread
 from sip_filter.keys import Keys
-from sip_filter.store import UNAVAILABLE, Backoff, describe, heed_cancel
+from sip_filter.store import UNAVAILABLE, Backoff, describe
+from sip_filter.tasks import heed_cancel
 from sync.ledger import Ledger, LedgerHit, LedgerUnavailable
 
 _log = structlog.get_logger("palang.hits")

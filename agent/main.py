@@ -1,17 +1,34 @@
 """The `palang` command. The gateway starts without the command line's libraries: they cost more time than its start."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def main() -> None:
     """Run one command; the exit code says what came of it (0 done, 1 refused or failed, 2 unusable or unreachable)."""
     if sys.argv[1:2] == ["gateway"]:
-        from agent.gateway import main as gateway
+        with without("rich"):
+            from agent.gateway import main as gateway
 
         sys.exit(gateway(sys.argv[2:]))
     from agent.cli.app import app
 
     app()
+
+
+@contextmanager
+def without(name: str) -> Iterator[None]:
+    """Let nothing import the package `name` meanwhile: structlog loads rich, and what rich loads, wherever it finds it,
+    to draw what a gateway never shows; that is a quarter of a start."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment] # What the import system takes for "there is no such thing".
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One node: the gateway at work at once from its files, and everything that keeps its list true and its word known.
 
-The order of the start is the promise: the list from disk, then packets, then Redis. Nothing that is away, wrong or slow
+The order of the start is the promise: the list from disk, then packets, then Redis, whose client is not even loaded
+before the first packet can be answered. Nothing that is away, wrong or slow
 among Redis, the agent and the disk stops the gateway's threads; a fault in a task that feeds them is
 logged and the task begins again.
 """
@@ -8,20 +9,24 @@ logged and the task begins again.
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from sip_filter import _core, settings
 from sip_filter.control import AskError, Control
-from sip_filter.jcard import Card
 from sip_filter.keeper import Keeper
 from sip_filter.keys import Report
-from sip_filter.reporter import Reporter
-from sip_filter.store import connect, heed_cancel
-from sip_filter.subscriber import BLOCK_SECONDS, Subscriber
+from sip_filter.tasks import cancel, for_ever, heed_cancel
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from sip_filter.jcard import Card
+    from sip_filter.reporter import Reporter
+    from sip_filter.subscriber import Subscriber
 
 PROOF_NUMBERS = 10_000
 """Numbers in one question for proof."""
@@ -58,6 +63,9 @@ async def run(
 class Node:
     """A node's parts, put together. `run` it once."""
 
+    _subscriber: "Subscriber"
+    _reporter: "Reporter"
+
     def __init__(
         self,
         node: settings.Node,
@@ -77,18 +85,7 @@ class Node:
         self._card, self._card_at = _card(gateway), 0.0
         self._unhealthy: set[str] = set()
         self._name_trunks()
-        timeout = redis.timeout_ms / 1000
-        self._redis, self._tail = connect(redis.url, timeout), connect(redis.url, BLOCK_SECONDS + timeout)
-        self._subscriber = Subscriber(self._redis, self._tail, self._keeper, redis.name, clock=clock)
-        self._reporter = Reporter(
-            self._redis,
-            self._keeper,
-            redis.name,
-            node.name,
-            self.report,
-            lambda: self._trunks,
-            hits_kept=node.hits_kept,
-        )
+        self._redis, self._clients = redis, list["Redis"]()
         self._control = Control(
             node.control, {"proof": self._prove, "state": self._tell_state, "touching": self._tell_touching}
         )
@@ -97,15 +94,16 @@ class Node:
         """Start, serve until `stop`, end cleanly."""
         try:
             self.addresses = self._gateway.start()
+            self._meet_redis()
             self._node.control.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             await self._control.start()
             self._say_ready()
             async with asyncio.TaskGroup() as group:
                 work = (self._subscriber.follow, self._reporter.report, self._reporter.hits, self._tick)
-                tasks = [group.create_task(_for_ever(part)) for part in work]
+                tasks = [group.create_task(for_ever(part)) for part in work]
                 self.ready.set()
                 await self._stopped.wait()
-                await _cancel(tasks)
+                await cancel(tasks)
         finally:
             await self._end()
 
@@ -234,6 +232,25 @@ class Node:
 
     # --- start and end
 
+    def _meet_redis(self) -> None:
+        """Make what talks to Redis. Loading its client takes longer than all that came before."""
+        from sip_filter.reporter import Reporter
+        from sip_filter.store import connect
+        from sip_filter.subscriber import BLOCK_SECONDS, Subscriber
+
+        url, name, timeout = self._redis.url, self._redis.name, self._redis.timeout_ms / 1000
+        redis, tail = self._clients = [connect(url, timeout), connect(url, BLOCK_SECONDS + timeout)]
+        self._subscriber = Subscriber(redis, tail, self._keeper, name, clock=self._clock)
+        self._reporter = Reporter(
+            redis,
+            self._keeper,
+            name,
+            self._node.name,
+            self.report,
+            lambda: self._trunks,
+            hits_kept=self._node.hits_kept,
+        )
+
     def _name_trunks(self) -> None:
         self._trunks = {_core.trunk_key(trunk.name): trunk.name for trunk in self._settings.trunks}
 
@@ -258,37 +275,21 @@ class Node:
             await asyncio.to_thread(self._gateway.stop)
         except RuntimeError as error:
             _log.error("node.threads_left", error=str(error))
-        await self._reporter.flush(_FLUSH_SECONDS)
+        if self._clients:
+            await self._reporter.flush(_FLUSH_SECONDS)
         await self._keeper.close()
-        await self._redis.aclose()
-        await self._tail.aclose()
+        for client in self._clients:
+            await client.aclose()
         _log.info("node.ended", node=self._node.name, revision=str(self._keeper.revision))
 
 
-async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` until cancelled; when it fails, say so and begin again after a second."""
-    while True:
-        heed_cancel()
-        try:
-            await work()
-        except Exception as error:  # noqa: BLE001 - a fault beside the packets must not stop the packets
-            name = getattr(work, "__qualname__", "?")
-            _log.critical("node.task_failed", task=name, error=type(error).__name__)
-        await asyncio.sleep(1.0)
-
-
-async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel until all have ended: a cancellation may be swallowed, see `store.heed_cancel`."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.05)
-
-
-def _card(gateway: settings.Gateway) -> Card | None:
+def _card(gateway: settings.Gateway) -> "Card | None":
     """The card of a 608; None where none is configured. Raises ValueError, OSError."""
-    return Card(gateway.redress) if gateway.redress.card_url else None
+    if not gateway.redress.card_url:
+        return None
+    from sip_filter.jcard import Card  # It signs, and what signs takes long to load.
+
+    return Card(gateway.redress)
 
 
 def _texts(request: Mapping[str, Any], name: str) -> Sequence[str]:

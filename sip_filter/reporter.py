@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 
 from sip_filter.keeper import Keeper
 from sip_filter.keys import Keys, Report
-from sip_filter.store import UNAVAILABLE, Backoff, describe, heed_cancel
+from sip_filter.store import UNAVAILABLE, Backoff, describe
+from sip_filter.tasks import heed_cancel
 
 REPORT_SECONDS = 1.0
 DRAIN_SECONDS = 0.1

@@ -52,17 +52,6 @@ async def scan(redis: Redis, key: str, count: int = 1_000) -> AsyncIterator[dict
             return
 
 
-def heed_cancel() -> None:
-    """Raise CancelledError if this task was cancelled and did not notice: once in every turn of an endless loop.
-
-    redis-py sends through asyncio.wait_for, which before Python 3.12 swallows a cancellation that arrives in the
-    moment when the send completes (bpo-37658); a task that only talks to Redis would then never end.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 def describe(error: BaseException) -> str:
     """One line for a log or `palang status`: redis-py puts server and reason in it, never a list's entry."""
     return f"{type(error).__name__}: {error}" if isinstance(error, RedisError) else type(error).__name__

@@ -23,7 +23,8 @@ from redis.asyncio import Redis
 from sip_filter import _core
 from sip_filter.keeper import Keeper
 from sip_filter.keys import Change, Head, Keys, Revision, Tally
-from sip_filter.store import UNAVAILABLE, Backoff, describe, heed_cancel, read_head, scan
+from sip_filter.store import UNAVAILABLE, Backoff, describe, read_head, scan
+from sip_filter.tasks import heed_cancel
 
 BLOCK_SECONDS = 1.0
 """How long one read of the stream waits; the client it is given needs a longer timeout."""

@@ -35,7 +35,8 @@ from sip_filter.keys import (
     disagreeing,
     split_line,
 )
-from sip_filter.store import UNAVAILABLE, Backoff, describe, heed_cancel, scan
+from sip_filter.store import UNAVAILABLE, Backoff, describe, scan
+from sip_filter.tasks import heed_cancel
 from sync.points import reach
 
 _log = structlog.get_logger("sync.publisher")
