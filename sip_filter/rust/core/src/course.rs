@@ -16,6 +16,11 @@ use crate::message::{Message, Start};
 pub const COOKIE: &[u8] = b"z9hG4bK-palang";
 /// Branch: cookie, 16 hex digits of the transaction, 8 of the route taken.
 pub const BRANCH_LENGTH: usize = COOKIE.len() + 24;
+/// The To-tag of a response of ours: so long at least, and longer to round the response's size up to `STEP`.
+pub const SHORTEST_TAG: usize = 16;
+pub const LONGEST_TAG: usize = SHORTEST_TAG + STEP - 1;
+/// Bytes between the sizes that our responses have: the fewer sizes, the more of them leave in one send.
+pub const STEP: usize = 32;
 /// Milliseconds for which a call without final response stays on course (above timer C, RFC 3261 §16.6).
 pub const FORWARDED_FOR: u64 = 240_000;
 /// Milliseconds after a final response: 64 times T1, when the last retransmission has come (RFC 3261 §17.1.1.2).
@@ -74,11 +79,18 @@ impl Keys {
         hash.finish() as u32
     }
 
-    /// The To-tag of our final response in a transaction.
-    pub fn to_tag(&self, transaction: u64) -> [u8; 16] {
+    /// The To-tag of our final response in a transaction, as long as it may get. Its first `SHORTEST_TAG` digits
+    /// are the hash; what follows repeats them and only adds length.
+    pub fn to_tag(&self, transaction: u64) -> [u8; LONGEST_TAG] {
         let mut hash = SipHasher24::new_with_keys(self.naming.0, self.naming.1);
         hash.write_u64(transaction);
-        hex(hash.finish())
+        let digits = hex(hash.finish());
+        std::array::from_fn(|i| digits[i % SHORTEST_TAG])
+    }
+
+    /// Whether a tag is ours for that transaction, at any length that we give.
+    pub fn is_to_tag(&self, tag: &[u8], transaction: u64) -> bool {
+        (SHORTEST_TAG..=LONGEST_TAG).contains(&tag.len()) && self.to_tag(transaction).starts_with(tag)
     }
 
     /// One name for all copies of a call, on every trunk and node: hits are counted by it.
@@ -287,6 +299,16 @@ mod tests {
         assert!((2..=GROUP as u64)
             .chain([100])
             .all(|key| memory.recall(key, 101).is_some()));
+    }
+
+    #[test]
+    fn tags_verify_at_every_length_that_we_give() {
+        let keys = Keys::new(&[7; 32]);
+        let tag = keys.to_tag(1);
+        assert!((SHORTEST_TAG..=LONGEST_TAG).all(|length| keys.is_to_tag(&tag[..length], 1)));
+        assert!(!keys.is_to_tag(&tag[..SHORTEST_TAG - 1], 1) && !keys.is_to_tag(&tag, 2));
+        assert!(!keys.is_to_tag(&[&tag[..], b"0"].concat(), 1));
+        assert!(!keys.is_to_tag(&[&tag[..SHORTEST_TAG], b"x"].concat(), 1));
     }
 
     #[test]

@@ -390,7 +390,8 @@ impl Turn<'_> {
     }
 
     fn ack(&mut self, peer: Peer) -> Effect {
-        if self.message.to.tag == self.element.setup.keys.to_tag(self.transaction) {
+        let keys = &self.element.setup.keys;
+        if keys.is_to_tag(self.message.to.tag, self.transaction) {
             return self.output.drop(Counter::AckAbsorbed);
         }
         if self.message.max_forwards == Some(0) || self.is_loop() {

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::course::{LONGEST_TAG, SHORTEST_TAG, STEP};
 use crate::message::{find, Message, Name};
 use crate::uri;
 use crate::via::{read_ip, Via};
@@ -12,16 +13,20 @@ pub const REASON: &[u8] = b"Reason: Q.850;cause=21;text=\"Call rejected\"";
 /// The methods that the element lets through (RFC 3261 §20.5).
 pub const ALLOW: &[u8] = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, PRACK, UPDATE, INFO";
 
+/// Bytes that a response may be longer than its request.
+pub const GROWTH: usize = 400;
+
 /// Writes the response to a request into `out`.
 ///
-/// It is at most 400 bytes longer than the request: everything else is copied from it, so that a forged source
-/// gains no amplification. `extra` are whole header lines without their end.
+/// It is at most `GROWTH` bytes longer than the request: everything else is copied from it, so that a forged source
+/// gains no amplification. `extra` are whole header lines without their end. `to_tag` is cut so that the response's
+/// size is a multiple of `STEP`: responses of one size to one peer leave together (see the gateway's sender).
 pub fn write(
     out: &mut Vec<u8>,
     message: &Message<'_>,
     source: SocketAddr,
     (status, phrase): (u16, &str),
-    to_tag: &[u8; 16],
+    to_tag: &[u8; LONGEST_TAG],
     extra: &[&[u8]],
 ) {
     out.clear();
@@ -48,13 +53,15 @@ pub fn write(
         write_source(out, &message.via, source);
         out.extend_from_slice(&message.raw[end..next]);
     }
+    let mut tag_end = None;
     for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
         let Some(field) = message.all(name).next() else {
             continue;
         };
         out.extend_from_slice(&message.raw[usize::from(field.line)..usize::from(field.end)]);
         if name == Name::To && message.to.tag.is_empty() && status > 100 {
-            push(out, &[b";tag=", to_tag]);
+            push(out, &[b";tag=", &to_tag[..SHORTEST_TAG]]);
+            tag_end = Some(out.len());
         }
         out.extend_from_slice(line_end);
     }
@@ -62,6 +69,20 @@ pub fn write(
         push(out, &[line, line_end]);
     }
     push(out, &[b"Content-Length: 0", line_end, line_end]);
+    if let Some(at) = tag_end {
+        lengthen(out, at, &to_tag[SHORTEST_TAG..], message.raw.len() + GROWTH);
+    }
+}
+
+/// Puts as much of `more` at `at` as makes the size a multiple of `STEP`, if that is not over `most`.
+fn lengthen(out: &mut Vec<u8>, at: usize, more: &[u8], most: usize) {
+    let (size, rounded) = (out.len(), out.len().next_multiple_of(STEP));
+    if rounded <= most {
+        let end = at + rounded - size;
+        out.resize(rounded, 0);
+        out.copy_within(at..size, end);
+        out[at..end].copy_from_slice(&more[..end - at]);
+    }
 }
 
 /// Parameters of the topmost Via that only we may set: what a client wrote there would misdirect the response.
@@ -135,10 +156,10 @@ mod tests {
             &message,
             source,
             (603, "Decline"),
-            b"0123456789abcdef",
+            b"0123456789abcdef0123456789abcdef0123456789abcde",
             &[REASON],
         );
-        assert!(out.len() <= raw.len() + 400);
+        assert!(out.len() <= raw.len() + GROWTH);
         String::from_utf8(out).unwrap()
     }
 
@@ -151,7 +172,7 @@ mod tests {
         assert_eq!(
             reply,
             "SIP/2.0 603 Decline\r\nv: SIP/2.0/UDP a.example ;branch=z9hG4bK1;rport=1234;received=192.0.2.9 , \
-             SIP/2.0/TCP b\r\nVia: SIP/2.0/UDP c\r\nf:\r\n <sip:a@b>;tag=1\r\nt: <sip:1@x>;tag=0123456789abcdef\r\n\
+             SIP/2.0/TCP b\r\nVia: SIP/2.0/UDP c\r\nf:\r\n <sip:a@b>;tag=1\r\nt: <sip:1@x>;tag=0123456789abcdef0123456\r\n\
              Call-ID: 7\r\nCSeq: 2 INVITE\r\nReason: Q.850;cause=21;text=\"Call rejected\"\r\nContent-Length: 0\r\n\r\n"
         );
     }
