@@ -8,7 +8,7 @@ CARGO := cd sip_filter/rust && cargo
 RUST := $(shell find sip_filter/rust -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 CORE := sip_filter/_core.abi3.so
 
-TEST_PROGRAMS := redis-server=redis-server mosquitto=mosquitto sipp=sip-tester strace=strace kamailio=kamailio \
+TEST_PROGRAMS := redis-server=redis-server mosquitto=mosquitto sipp=sip-tester strace=strace kamailio=kamailio ip=iproute2 \
 	/usr/share/doc/kamailio-python3-modules=kamailio-python3-modules \
 	/usr/share/doc/kamailio-redis-modules=kamailio-redis-modules
 

@@ -29,6 +29,8 @@ counters!(
     Sent = "sent",
     /// Datagrams that the kernel refused to send.
     SendError = "send_errors",
+    /// Groups of datagrams to one peer that the kernel would not cut from one send, so that each was sent alone.
+    SegmentRefused = "segments_refused",
     /// Errors of the receiving socket, ICMP errors of earlier sends among them.
     ReceiveError = "receive_errors",
     /// Datagrams from a source that is neither trunk nor next hop: no answer.

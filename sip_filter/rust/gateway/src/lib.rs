@@ -5,6 +5,7 @@
 
 mod checks;
 mod connection;
+mod sender;
 mod settings;
 mod socket;
 mod stream;

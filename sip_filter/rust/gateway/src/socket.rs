@@ -1,7 +1,6 @@
-//! Datagrams in batches: one system call for many (recvmmsg, sendmmsg).
+//! Sockets, and datagrams in: one system call for many (recvmmsg).
 //!
-//! The only unsafe code of the gateway. Each block says why it is sound; what crosses its border are slices and
-//! `SocketAddr`.
+//! Each block of unsafe code says why it is sound; what crosses its border are slices and `SocketAddr`.
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -10,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Datagrams per system call.
 pub const BATCH: usize = 64;
@@ -122,129 +121,5 @@ fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
             Some(SocketAddr::new(ip, u16::from_be(name.sin6_port)))
         }
         _ => None,
-    }
-}
-
-/// Datagrams to send, gathered while a batch is handled.
-#[derive(Default)]
-pub struct Sender {
-    bytes: Vec<u8>,
-    parcels: Vec<Parcel>,
-}
-
-struct Parcel {
-    start: usize,
-    end: usize,
-    to: SockAddr,
-    local: usize,
-}
-
-/// What a flush came to.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Sent {
-    pub sent: u64,
-    pub failed: u64,
-}
-
-impl Sender {
-    pub fn add(&mut self, bytes: &[u8], to: SocketAddr, local: usize) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        self.parcels.push(Parcel {
-            start,
-            end: self.bytes.len(),
-            to: to.into(),
-            local,
-        });
-    }
-
-    /// Sends everything, from the socket that each parcel names. What the kernel refuses is skipped and counted.
-    pub fn flush(&mut self, sockets: &[UdpSocket]) -> Sent {
-        let mut done = Sent::default();
-        let mut at = 0;
-        while at < self.parcels.len() {
-            let local = self.parcels[at].local;
-            let run = self.parcels[at..]
-                .iter()
-                .take(BATCH)
-                .take_while(|parcel| parcel.local == local)
-                .count();
-            match send_run(&sockets[local], &self.bytes, &self.parcels[at..at + run]) {
-                Ok(count) => {
-                    done.sent += count as u64;
-                    at += count.max(1);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // One datagram's trouble (no route, too long, an ICMP error of an earlier one) is not the others'.
-                Err(_) => {
-                    done.failed += 1;
-                    at += 1;
-                }
-            }
-        }
-        self.parcels.clear();
-        self.bytes.clear();
-        done
-    }
-}
-
-fn send_run(socket: &UdpSocket, bytes: &[u8], parcels: &[Parcel]) -> io::Result<usize> {
-    let count = parcels.len().min(BATCH);
-    // SAFETY: all zeroes is a valid value of both.
-    let (mut pieces, mut headers): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
-        unsafe { (zeroed(), zeroed()) };
-    for (i, parcel) in parcels[..count].iter().enumerate() {
-        let part = &bytes[parcel.start..parcel.end];
-        pieces[i] = libc::iovec {
-            iov_base: part.as_ptr().cast_mut().cast(),
-            iov_len: part.len(),
-        };
-        let header = &mut headers[i].msg_hdr;
-        let name: *const SockAddrStorage = parcel.to.as_ptr().cast();
-        header.msg_name = name.cast_mut().cast();
-        header.msg_namelen = parcel.to.len();
-        header.msg_iov = &raw mut pieces[i];
-        header.msg_iovlen = 1;
-    }
-    // SAFETY: the first `count` headers point to pieces, names and bytes that outlive the call; sending only reads them.
-    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as libc::c_uint, 0) };
-    if sent < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(sent as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_come_as_they_went_and_errors_skip_one() {
-        let sockets = [bind("127.0.0.1:0".parse().unwrap(), false).unwrap()];
-        let here = sockets[0].local_addr().unwrap();
-        let mut sender = Sender::default();
-        for i in 0..BATCH + 3 {
-            sender.add(&vec![b'x'; i], here, 0);
-        }
-        sender.add(&vec![b'y'; 70_000], here, 0); // Longer than UDP carries.
-        sender.add(b"last", here, 0);
-        let sent = sender.flush(&sockets);
-        assert_eq!(
-            sent,
-            Sent {
-                sent: BATCH as u64 + 4,
-                failed: 1
-            }
-        );
-        let mut receiver = Receiver::new();
-        let mut lengths = Vec::new();
-        while let Ok(count) = receiver.receive(&sockets[0]) {
-            for i in 0..count {
-                let (bytes, source) = receiver.datagram(i).unwrap();
-                assert_eq!(source, here);
-                lengths.push(bytes.len());
-            }
-        }
-        assert_eq!(lengths, (0..BATCH + 3).chain([4]).collect::<Vec<_>>());
     }
 }

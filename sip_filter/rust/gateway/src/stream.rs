@@ -21,7 +21,8 @@ use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::connection::{Connection, HIGH_WATER, MOST_UNSENT};
-use crate::socket::{Sender, PATIENCE};
+use crate::sender::Sender;
+use crate::socket::PATIENCE;
 use crate::worker::{handle, Counts, Hits, Shared};
 
 /// Bytes read from one connection before the next has its turn.
@@ -258,6 +259,7 @@ impl<'a> Streams<'a> {
         let sent = self.sender.flush(&self.desk.sockets);
         self.count(Counter::Sent, sent.sent);
         self.count(Counter::SendError, sent.failed);
+        self.count(Counter::SegmentRefused, sent.refused);
         if now.duration_since(self.swept) >= SWEEP {
             self.swept = now;
             self.sweep(now);

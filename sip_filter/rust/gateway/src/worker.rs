@@ -14,7 +14,8 @@ use palang_core::decision::ListView;
 use palang_core::element::{Arrival, Effect, Element, Hit, Work};
 use palang_maps::{Effect as HitEffect, Hit as MappedHit, HitRing, Reader};
 
-use crate::socket::{Receiver, Sender};
+use crate::sender::{Order, Sender};
+use crate::socket::Receiver;
 use crate::stream::{Letter, Mail, Terms};
 use crate::watch::Watch;
 
@@ -172,7 +173,7 @@ pub fn run(shared: &Shared, desk: &Desk) {
                 &desk.counts,
             ) {
                 Some(Effect::Send { to, local, .. }) if local < desk.sockets.len() => {
-                    sender.add(&work.output.bytes, to, local);
+                    sender.put(&work.output.bytes, to, local, order(work.output.marks.as_slice()));
                 }
                 Some(Effect::Send { to, local, flow }) => {
                     let bytes = work.output.bytes.clone();
@@ -192,6 +193,16 @@ pub fn run(shared: &Shared, desk: &Desk) {
         let sent = sender.flush(&desk.sockets);
         desk.counts.add(Counter::Sent, sent.sent);
         desk.counts.add(Counter::SendError, sent.failed);
+        desk.counts.add(Counter::SegmentRefused, sent.refused);
+    }
+}
+
+/// Answers of ours may overtake each other; what is forwarded follows what was forwarded before.
+fn order(marks: &[Counter]) -> Order {
+    let forwarded = |mark: &Counter| matches!(mark, Counter::Forwarded | Counter::Response);
+    match marks.iter().any(forwarded) {
+        true => Order::Kept,
+        false => Order::Free,
     }
 }
 
