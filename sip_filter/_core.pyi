@@ -254,7 +254,13 @@ class Gateway:
         trunks        peers; datagrams of others get no answer
           name          1 to 32 of a-z, 0-9 and -
           sources       networks that the peer sends from; a request towards it goes only there
-          port          the peer's one port, where peers share an address (any)
+          port          the source port of the peer's datagrams, where peers share a network (any); connections come
+                        from any port
+          tls_names     domains and IP addresses of the peer's certificate (RFC 5922, no wildcards): the TLS connections
+                        that show one are this trunk's, and nothing else is; needs tls.client_ca ([])
+                        A datagram is the trunk's with its port, then with the narrowest network; a connection the one's
+                        whose name it shows, then with the narrowest network, then without a port. Trunks that are alike
+                        in all of these are an error
           plan          "international", "id-national" or the name of one of `plans`
           trusted       whether its identities can earn an allow; otherwise its P-Asserted-Identity is removed (false)
           mode          "enforce", "shadow" or "off" ("enforce")

@@ -17,6 +17,8 @@ from pydantic import AfterValidator, Field, field_serializer, model_validator
 from config import Section
 
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+\Z){_LABEL}")
 _SHORT_CODE = re.compile(r"[0-9]{2,15}")
 _CODE = re.compile(r"[0-9]+X*", re.ASCII)
 _MOST_CODE = 5
@@ -69,6 +71,20 @@ def _network(text: str) -> str:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
         raise ValueError(f"network {text!r} is not an IP network in CIDR form: {error}") from None
+
+
+def _tls_name(text: str) -> str:
+    """A name that a certificate is known by (RFC 5922): a domain, with or without `sip:`, or an IP address."""
+    name = re.sub(r"(?i)^sip:", "", text)
+    try:
+        return str(ipaddress.ip_address(name.strip("[]")))
+    except ValueError:
+        if len(name) > 253 or not _DOMAIN.fullmatch(name):
+            raise ValueError(
+                f"name {text!r} must be a domain such as sip.carrier.example or an IP address, without user, port or"
+                " wildcard"
+            ) from None
+    return name.lower()
 
 
 def _short_code(text: str) -> str:
@@ -227,7 +243,16 @@ class Trunk(Section):
         examples=[["192.0.2.0/28"]], min_length=1, description="Networks that this peer sends from, in CIDR form."
     )
     port: int | None = Field(
-        None, ge=1, le=65535, description="Source port that tells this peer from another; any if unset."
+        None,
+        ge=1,
+        le=65535,
+        description="Source port of this peer's datagrams, where another has the same network; any if unset."
+        " Connections come from any port.",
+    )
+    tls_names: tuple[Annotated[str, AfterValidator(_tls_name)], ...] = Field(
+        (),
+        description="Names in this peer's certificate (the domains of its sip: URIs, else its DNS names, RFC 5922; or"
+        " IP addresses): the TLS connections that show one are this trunk's, and nothing else is.",
     )
     plan: Name = Field(
         "international",
@@ -257,6 +282,22 @@ class Trunk(Section):
     label_from: bool = Field(False, description="Whether a label stands in From too, not only in P-Asserted-Identity.")
     rpid: bool = Field(False, description="Whether Remote-Party-ID is read as an identity too.")
     message: bool = Field(True, description="Whether MESSAGE requests are judged too.")
+
+
+def _confusion(one: Trunk, other: Trunk, by_connection: bool) -> str:
+    """What to do about two trunks of one network that can't be told apart; empty: they can."""
+    if one.tls_names and other.tls_names:
+        return "give each tls_names of its own" if {*one.tls_names} & {*other.tls_names} else ""
+    if one.tls_names or other.tls_names:
+        return ""
+    if one.port == other.port:
+        return "give each a port or tls_names of its own"
+    if by_connection and one.port and other.port:
+        return (
+            "a port tells datagrams apart, not connections: give one of them tls_names, or the network to a trunk"
+            " without port as well"
+        )
+    return ""
 
 
 class NextHop(Section):
@@ -399,17 +440,29 @@ class Gateway(Section):
         for trunk in self.trunks:
             if trunk.plan not in plans:
                 raise ValueError(f"trunk {trunk.name!r}: plan {trunk.plan!r} is none of {', '.join(plans)}")
-        owners: dict[tuple[str, int | None], str] = {}
+        self._tell_apart()
         for trunk in self.trunks:
-            for network in trunk.sources:
-                other = owners.setdefault((network, trunk.port), trunk.name)
-                if other != trunk.name:
-                    raise ValueError(f"network {network} is of trunks {other!r} and {trunk.name!r}; one may have it")
             if trunk.response == "603+" and not (self.redress.url or self.redress.tel or self.redress.email):
                 raise ValueError(f"trunk {trunk.name!r} answers 603+, which needs redress.url, .tel or .email")
             if trunk.response == "608" and not self.redress.card_url:
                 raise ValueError(f"trunk {trunk.name!r} answers 608, which needs redress.card_url")
         return self
+
+    def _tell_apart(self) -> None:
+        """Every message can be only one trunk's. Raises ValueError that says where it can't, and what to do."""
+        heard = {address.partition(":")[0] for address in self.listen}
+        for at, trunk in enumerate(self.trunks):
+            if trunk.tls_names and not ("tls" in heard and self.tls.client_ca):
+                raise ValueError(f"trunk {trunk.name!r}: tls_names needs a tls: address in listen and tls.client_ca")
+            if trunk.tls_names and trunk.port:
+                raise ValueError(
+                    f"trunk {trunk.name!r}: port {trunk.port} is of datagrams; with tls_names it has connections only"
+                )
+            for other in self.trunks[:at]:
+                for network in sorted({*trunk.sources} & {*other.sources}):
+                    portless = any(network in t.sources and not (t.port or t.tls_names) for t in self.trunks)
+                    if advice := _confusion(trunk, other, not portless and heard != {"udp"}):
+                        raise ValueError(f"network {network} is of trunks {other.name!r} and {trunk.name!r}; {advice}")
 
     @property
     def modes(self) -> dict[str, str]:

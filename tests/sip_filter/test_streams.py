@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -435,12 +435,12 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(self._sign(self.name, self.key, days=10, ca=True))
 
-    def issue(self, name: str, days: int = 10) -> tuple[Path, Path]:
-        """Certificate and key of `name`, good until so many days from now."""
+    def issue(self, name: str, days: int = 10, names: Sequence[x509.GeneralName] | None = None) -> tuple[Path, Path]:
+        """Certificate and key of `name`, good until so many days from now, for 127.0.0.1 or for `names`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate, key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        certificate.write_bytes(self._sign(subject, key, days, ca=False))
+        certificate.write_bytes(self._sign(subject, key, days, ca=False, names=names))
         key_file.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -448,9 +448,17 @@ class Authority:
         )
         return certificate, key_file
 
-    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int, ca: bool) -> bytes:
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        days: int,
+        ca: bool,
+        names: Sequence[x509.GeneralName] | None = None,
+    ) -> bytes:
         end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        if names is None:
+            names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -460,8 +468,9 @@ class Authority:
             .not_valid_before(end - datetime.timedelta(days=20))
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(names, critical=False)
         )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 

@@ -13,7 +13,7 @@ use palang_core::manners::Manners;
 use palang_core::message::{self, Fault, Method, Start};
 use palang_core::plan::Plan;
 use palang_core::refusal::Redress;
-use palang_core::setup::{Hop, Network, Peer, Response, Setup, Trunk};
+use palang_core::setup::{Hop, Network, Peer, Response, Setup, Trunk, Way};
 
 /// An element with a trunk of each kind, a switch and a few rules.
 pub struct World {
@@ -36,6 +36,7 @@ impl World {
             key: trunk_key(name),
             sources: sources.iter().filter_map(|text| Network::parse(text)).collect(),
             port: None,
+            tls_names: vec![],
             terms: Terms {
                 plan,
                 trusted,
@@ -100,6 +101,7 @@ impl World {
                 source,
                 local,
                 flow: None,
+                names: &[],
                 now,
             };
             match self
@@ -113,7 +115,7 @@ impl World {
         let first = receive(bytes, 1);
         // A copy gets what the first got: that is what being stateless means.
         assert_eq!(receive(bytes, 2), first, "a copy took another course");
-        let peer = self.element.setup.peer(source);
+        let peer = self.element.setup.peer(source, Way::Datagram);
         let Some((to, local, out)) = first else { return };
         assert_ne!(peer, Peer::Unknown, "an answer to a stranger");
         assert_eq!(
@@ -183,6 +185,7 @@ impl World {
             source: from,
             local,
             flow: None,
+            names: &[],
             now: 3,
         };
         let mut work = Work::default();

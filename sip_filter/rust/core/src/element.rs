@@ -17,10 +17,11 @@ use crate::identity::is_protected;
 use crate::inquiry::{self, Ground};
 use crate::manners::Bucket;
 use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable};
+use crate::names::TlsName;
 use crate::privacy;
 use crate::refusal::Refusal;
 use crate::reply;
-use crate::setup::{Hop, Peer, Setup, Trunk};
+use crate::setup::{Hop, Peer, Setup, Trunk, Way};
 use crate::transport::{Flow, Transport};
 
 use crate::uri;
@@ -57,14 +58,25 @@ pub struct Hit {
 
 /// A datagram, or one message of a stream, as it arrived.
 ///
-/// `local` is the index of the address it came to, `flow` the connection if there is one, `now` a clock in milliseconds.
+/// `local` is the index of the address it came to, `flow` the connection if there is one, `names` what its peer's
+/// certificate shows, `now` a clock in milliseconds.
 #[derive(Clone, Copy)]
 pub struct Arrival<'a> {
     pub bytes: &'a [u8],
     pub source: SocketAddr,
     pub local: usize,
     pub flow: Option<Flow>,
+    pub names: &'a [TlsName],
     pub now: u64,
+}
+
+impl<'a> Arrival<'a> {
+    fn way(&self) -> Way<'a> {
+        match self.flow {
+            None => Way::Datagram,
+            Some(_) => Way::Connection(self.names),
+        }
+    }
 }
 
 /// Working space that lives from one datagram to the next, so that none allocates.
@@ -127,7 +139,7 @@ impl Element {
         work.output.marks.clear();
         work.output.hits = [None; 2];
         // An answer to a source that we don't know would serve scanners and reflections.
-        match self.setup.peer(arrival.source) {
+        match self.setup.peer(arrival.source, arrival.way()) {
             Peer::Unknown => work.output.drop(Counter::UnknownSource),
             peer => {
                 let effect = self.receive_from(peer, arrival, memory, list, work);
@@ -194,8 +206,8 @@ impl Element {
     }
 
     /// The trunk that an address belongs to, as far as requests may go there.
-    fn trunk_at(&self, address: SocketAddr) -> Option<&Trunk> {
-        let trunk = &self.setup.trunks[self.setup.trunk_of(address)?];
+    fn trunk_at(&self, address: SocketAddr, transport: Transport) -> Option<&Trunk> {
+        let trunk = &self.setup.trunks[self.setup.trunk_towards(address, transport)?];
         (!trunk.is_dip()).then_some(trunk)
     }
 
@@ -480,7 +492,7 @@ impl Turn<'_> {
         let Some((address, transport)) = self.named_target() else {
             return self.answer(Counter::NoRoute, 404, "Not Found", &[]);
         };
-        let Some(trunk) = self.element.trunk_at(address) else {
+        let Some(trunk) = self.element.trunk_at(address, transport) else {
             return self.answer(Counter::NoRoute, 404, "Not Found", &[]);
         };
         changes.remove_asserted = self.hides_from(trunk);

@@ -30,6 +30,7 @@ pub mod identity;
 pub mod inquiry;
 pub mod manners;
 pub mod message;
+pub mod names;
 pub mod own_plan;
 pub mod plan;
 pub mod privacy;

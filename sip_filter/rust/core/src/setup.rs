@@ -1,5 +1,6 @@
 //! Who is on either side of the element: trunks, next hops, and what is agreed with each.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::course::Keys;
@@ -7,8 +8,9 @@ use crate::decision::TrunkMode;
 use crate::health::{Checks, Health};
 use crate::identity::Terms;
 use crate::manners::{Manners, Role};
+use crate::names::TlsName;
 use crate::refusal::Redress;
-use crate::transport::Local;
+use crate::transport::{Local, Transport};
 
 /// All that the element knows beforehand. Valid by construction of its parts; replaced whole.
 pub struct Setup {
@@ -35,8 +37,11 @@ pub struct Trunk {
     /// `clause::trunk_key` of the name.
     pub key: u64,
     pub sources: Vec<Network>,
-    /// Set where several peers share an address: only this port is the trunk's.
+    /// Set where several peers share an address: datagrams are the trunk's only from this port. Connections come from
+    /// any port.
     pub port: Option<u16>,
+    /// Set where a certificate tells who it is: the trunk has the TLS connections that showed one of these, alone.
+    pub tls_names: Vec<TlsName>,
     pub terms: Terms,
     pub mode: TrunkMode,
     pub response: Response,
@@ -76,6 +81,14 @@ pub enum Peer {
     Unknown,
 }
 
+/// What a message came over, as far as it tells who sent it.
+#[derive(Clone, Copy, Debug)]
+pub enum Way<'a> {
+    Datagram,
+    /// The names that the peer's certificate shows; none where it showed no certificate.
+    Connection(&'a [TlsName]),
+}
+
 /// Addresses that share their first bits. IPv4-mapped IPv6 counts as IPv4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
@@ -96,6 +109,11 @@ impl Network {
         (bits <= most).then_some(Network { address, bits })
     }
 
+    /// Whether both are the same addresses.
+    pub fn is_same(&self, other: &Network) -> bool {
+        self.bits == other.bits && self.contains(other.address)
+    }
+
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, ip.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(ip)) => {
@@ -112,6 +130,12 @@ impl Network {
             }
             _ => false,
         }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.address, self.bits)
     }
 }
 
@@ -149,15 +173,57 @@ impl Trunk {
     }
 
     pub fn covers(&self, address: SocketAddr) -> bool {
-        self.port.is_none_or(|port| port == address.port())
-            && self.sources.iter().any(|network| network.contains(address.ip()))
+        self.port.is_none_or(|port| port == address.port()) && self.bits(address).is_some()
+    }
+
+    /// The length of its narrowest network that the address lies in.
+    fn bits(&self, address: SocketAddr) -> Option<u8> {
+        let networks = self.sources.iter();
+        networks
+            .filter(|network| network.contains(address.ip()))
+            .map(|network| network.bits)
+            .max()
+    }
+
+    /// How surely the trunk is the one that a message came from, comparable with others'; None: it is not.
+    fn sender_rank(&self, source: SocketAddr, way: Way<'_>) -> Option<(bool, u8, bool)> {
+        let bits = self.bits(source)?;
+        match way {
+            Way::Datagram if !self.tls_names.is_empty() => None,
+            Way::Datagram => match self.port {
+                None => Some((false, bits, false)),
+                Some(port) => (port == source.port()).then_some((true, bits, false)),
+            },
+            Way::Connection(_) if self.tls_names.is_empty() => Some((false, bits, self.port.is_none())),
+            Way::Connection(shown) => {
+                let is_shown = self.tls_names.iter().any(|name| shown.contains(name));
+                is_shown.then_some((true, bits, true))
+            }
+        }
+    }
+
+    /// The same for the trunk that a request goes to. Where a certificate alone would tell, the one that we trust less.
+    fn target_rank(&self, address: SocketAddr, transport: Transport) -> Option<(bool, u8, bool)> {
+        let bits = self.bits(address)?;
+        let reaches = match transport {
+            Transport::Tls => true,
+            Transport::Tcp => self.tls_names.is_empty(),
+            Transport::Udp => {
+                self.tls_names.is_empty() && self.port.is_none_or(|port| port == address.port())
+            }
+        };
+        let by_port = transport == Transport::Udp && self.port.is_some();
+        reaches.then_some((by_port, bits, !self.terms.trusted))
     }
 }
 
 impl Setup {
-    /// Who sent from `source`: a next hop by its exact address, then a trunk (the one with a port, then the
-    /// narrowest network), then a next hop's network.
-    pub fn peer(&self, source: SocketAddr) -> Peer {
+    /// Who sent from `source`: a next hop by its exact address, then a trunk, then a next hop's network.
+    ///
+    /// Of several trunks a datagram is that one's with its port, then with the narrowest network; a connection that
+    /// one's with a name that its peer has shown, then with the narrowest network, then one without a port. Trunks that
+    /// are still alike are refused as settings, save that one peer shows two trunks' names: then the first is it.
+    pub fn peer(&self, source: SocketAddr, way: Way<'_>) -> Peer {
         if self
             .hops
             .iter()
@@ -166,32 +232,30 @@ impl Setup {
         {
             return Peer::Hop;
         }
-        match self.trunk_of(source) {
+        match self.best(|trunk| trunk.sender_rank(source, way)) {
             Some(i) => Peer::Trunk(i),
             None if self.is_hop(source) => Peer::Hop,
             None => Peer::Unknown,
         }
     }
 
-    /// The trunk that an address belongs to: the one with that port, then the narrowest network.
-    pub fn trunk_of(&self, address: SocketAddr) -> Option<usize> {
-        let mut best: Option<((bool, u8), usize)> = None;
-        for (i, trunk) in self.trunks.iter().enumerate() {
-            if trunk.port.is_some_and(|port| port != address.port()) {
-                continue;
-            }
-            for network in trunk
-                .sources
-                .iter()
-                .filter(|network| network.contains(address.ip()))
-            {
-                let rank = (trunk.port.is_some(), network.bits);
-                if best.is_none_or(|(other, _)| rank > other) {
-                    best = Some((rank, i));
-                }
-            }
-        }
-        best.map(|(_, i)| i)
+    /// Whether a connection from there may turn out to be somebody's, once its certificate is known.
+    pub fn may_connect(&self, source: SocketAddr) -> bool {
+        self.is_hop(source) || self.trunks.iter().any(|trunk| trunk.bits(source).is_some())
+    }
+
+    /// The trunk that requests towards an address reach.
+    pub fn trunk_towards(&self, address: SocketAddr, transport: Transport) -> Option<usize> {
+        self.best(|trunk| trunk.target_rank(address, transport))
+    }
+
+    /// The trunk of the highest rank; of several the first.
+    fn best<R: Ord>(&self, rank: impl Fn(&Trunk) -> Option<R>) -> Option<usize> {
+        let ranked = self.trunks.iter().enumerate().rev();
+        ranked
+            .filter_map(|(i, trunk)| Some((rank(trunk)?, i)))
+            .max_by(|one, other| one.0.cmp(&other.0))
+            .map(|(_, i)| i)
     }
 
     pub fn is_hop(&self, address: SocketAddr) -> bool {

@@ -45,6 +45,7 @@ impl Bench {
                 key: trunk_key("intl-a"),
                 sources: networks("198.51.100.0/24"),
                 port: None,
+                tls_names: vec![],
                 terms: Terms {
                     plan: Plan::International,
                     trusted: true,
@@ -86,6 +87,7 @@ impl Bench {
             local: 0,
             now: self.now,
             flow: None,
+            names: &[],
         };
         let effect = self
             .element

@@ -37,6 +37,7 @@ fn trunk(name: &str, source: &str, trusted: bool) -> Trunk {
         key: trunk_key(name),
         sources: vec![Network::parse(source).unwrap()],
         port: None,
+        tls_names: vec![],
         terms: Terms {
             plan: Plan::International,
             trusted,
@@ -97,6 +98,7 @@ impl Bench {
             source,
             local: 0,
             flow: None,
+            names: &[],
             now: self.now,
         };
         match self
@@ -503,6 +505,7 @@ fn a_list_that_falls_over_stops_no_call() {
         source: TRUNK.parse().unwrap(),
         local: 0,
         flow: None,
+        names: &[],
         now: 1,
     };
     let effect = bench

@@ -7,8 +7,12 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 use palang_core::frame::Framer;
+use palang_core::names::TlsName;
+use palang_core::setup::Setup;
 use palang_core::transport::Flow;
 use rustls::{ServerConfig, ServerConnection};
+
+use crate::tls;
 
 /// Above so much unsent, nothing more is read from the peer: it must read its answers first.
 pub const HIGH_WATER: usize = 256 << 10;
@@ -20,6 +24,8 @@ pub struct Connection {
     pub flow: Flow,
     pub source: SocketAddr,
     pub framer: Framer,
+    /// What the peer's certificate shows; None until that is known.
+    pub names: Option<Vec<TlsName>>,
     /// Bytes of a message that is not complete.
     pub input: Vec<u8>,
     pub opened: Instant,
@@ -52,6 +58,7 @@ impl Connection {
             flow,
             source,
             framer: Framer::default(),
+            names: None,
             input: Vec::new(),
             opened: now,
             begun: None,
@@ -66,6 +73,18 @@ impl Connection {
 
     pub fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Looks at who the peer has shown to be, as far as these settings ask for it.
+    pub fn read_names(&mut self, setup: &Setup) {
+        let chain = self.tls.as_ref().and_then(|tls| tls.peer_certificates());
+        let asked = setup.trunks.iter().flat_map(|trunk| &trunk.tls_names);
+        let addresses = asked.filter_map(|name| match name {
+            TlsName::Address(address) => Some(*address),
+            TlsName::Domain(_) => None,
+        });
+        let shown = chain.and_then(<[_]>::first);
+        self.names = Some(shown.map_or_else(Vec::new, |certificate| tls::names(certificate, addresses)));
     }
 
     pub fn unsent(&self) -> usize {

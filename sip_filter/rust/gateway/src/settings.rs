@@ -10,6 +10,7 @@ use palang_core::decision::TrunkMode;
 use palang_core::health::{Checks, Health};
 use palang_core::identity::Terms;
 use palang_core::manners::{Manners, Role, Tally};
+use palang_core::names::TlsName;
 use palang_core::own_plan::Row;
 use palang_core::plan::{Plan, EDITIONS};
 use palang_core::refusal::{Redress, Refusal};
@@ -46,6 +47,7 @@ struct TrunkRow {
     name: String,
     sources: Vec<Network>,
     port: Option<u16>,
+    tls_names: Vec<TlsName>,
     terms: Terms,
     mode: TrunkMode,
     response: Response,
@@ -102,6 +104,11 @@ impl Settings {
         };
         top.finish()?;
         settings.redress.check(&settings.trunks)?;
+        let has_client_ca = settings
+            .tls
+            .as_ref()
+            .is_some_and(|files| files.client_ca.is_some());
+        peers::check(&settings.trunks, &settings.listen, has_client_ca)?;
         unique("trunks", settings.trunks.iter().map(|trunk| trunk.name.as_str()))?;
         unique("next_hops", settings.hops.iter().map(|hop| &*hop.name))?;
         Ok(settings)
@@ -129,6 +136,7 @@ impl Settings {
             name: row.name.into(),
             sources: row.sources,
             port: row.port,
+            tls_names: row.tls_names,
             terms: row.terms,
             mode: row.mode,
             response: row.response,
@@ -212,6 +220,7 @@ fn trunk(mut row: Table, plans: &[Plan]) -> Result<TrunkRow, Wrong> {
         })?,
         sources: row.list("sources", network)?,
         port: row.whole("port", 1..=65_535)?.map(|port| port as u16),
+        tls_names: row.list("tls_names", peers::tls_name)?,
         terms: Terms {
             plan: row.required("plan", |value, key| {
                 plan_named(&string(value, &key)?, plans).map_err(|wrong| format!("{key}: {wrong}"))
@@ -624,5 +633,6 @@ impl Table {
     }
 }
 
+mod peers;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use palang_core::counter::Counter;
 use palang_core::decision::ListView;
 use palang_core::element::{Arrival, Effect, Element, Work};
 use palang_core::frame::{Framer, Step};
-use palang_core::setup::Peer;
+use palang_core::setup::{Peer, Way};
 use palang_core::transport::Flow;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -227,6 +227,9 @@ impl<'a> Streams<'a> {
         if self.shared.turns() != self.turns {
             (self.turns, self.element) = self.shared.latest();
             self.terms = self.shared.terms();
+            for connection in self.connections.values_mut().filter(|c| c.names.is_some()) {
+                connection.read_names(&self.element.setup);
+            }
         }
         for event in events {
             match event.token() {
@@ -318,7 +321,7 @@ impl<'a> Streams<'a> {
     }
 
     fn welcome(&mut self, mut socket: mio::net::TcpStream, source: SocketAddr, local: usize, now: Instant) {
-        if self.element.setup.peer(source) == Peer::Unknown {
+        if !self.element.setup.may_connect(source) {
             return self.count(Counter::UnknownSource, 1);
         }
         let Limits {
@@ -362,6 +365,10 @@ impl<'a> Streams<'a> {
         }
         let mut room = take(&mut self.room);
         let read = connection.read(&mut room);
+        if connection.names.is_none() && !connection.is_handshaking() {
+            connection.read_names(&self.element.setup);
+            self.admit(connection, now);
+        }
         let more = match read {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
@@ -378,6 +385,15 @@ impl<'a> Streams<'a> {
         self.room = room;
         connection.flush(now)?;
         more
+    }
+
+    /// A peer that has shown to be nobody we know is not listened to.
+    fn admit(&mut self, connection: &mut Connection, now: Instant) {
+        let shown = Way::Connection(connection.names.as_deref().unwrap_or_default());
+        if self.element.setup.peer(connection.source, shown) == Peer::Unknown {
+            self.count(Counter::UnknownSource, 1);
+            connection.close_soon(now);
+        }
     }
 
     fn take_bytes<L: ListView>(
@@ -447,6 +463,7 @@ impl<'a> Streams<'a> {
             source: connection.source,
             local: connection.flow.local(),
             flow: Some(connection.flow),
+            names: connection.names.as_deref().unwrap_or_default(),
             now: self.shared.now(),
         };
         let (work, counts) = (&mut self.work, &self.desk.counts);

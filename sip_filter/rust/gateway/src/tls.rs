@@ -1,13 +1,16 @@
 //! The TLS side of a listener: certificate, key and, for mutual TLS, the authorities that clients' certificates need.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use palang_core::names::{domains, TlsName};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use webpki::EndEntityCert;
 
 use crate::settings::Wrong;
 
@@ -49,6 +52,20 @@ pub fn load(files: &Files) -> Result<Arc<ServerConfig>, Wrong> {
         )
     })?;
     Ok(Arc::new(config))
+}
+
+/// What a verified certificate says of its owner: its SIP domains, and which of the addresses `asked` for it names.
+pub fn names(certificate: &CertificateDer<'_>, asked: impl Iterator<Item = IpAddr>) -> Vec<TlsName> {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else {
+        return Vec::new();
+    };
+    let mut found = domains(certificate.valid_uri_names(), certificate.valid_dns_names());
+    let is_named = |address: &IpAddr| {
+        let name = ServerName::IpAddress((*address).into());
+        certificate.verify_is_valid_for_subject_name(&name).is_ok()
+    };
+    found.extend(asked.filter(is_named).map(TlsName::Address));
+    found
 }
 
 fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {

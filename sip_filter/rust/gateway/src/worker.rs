@@ -160,6 +160,7 @@ pub fn run(shared: &Shared, desk: &Desk) {
                 source,
                 local: desk.local,
                 flow: None,
+                names: &[],
                 now,
             };
             let list = list.as_ref();
@@ -252,6 +253,7 @@ fn rehearse_with<L: ListView>(element: &Element, list: Option<&L>, trunk: usize,
         source,
         local: 0,
         flow: None,
+        names: &[],
         now: 1,
     };
     match element.receive_on(trunk, arrival, &Memory::new(1), list, &mut work) {

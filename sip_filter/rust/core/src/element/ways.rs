@@ -140,7 +140,7 @@ impl Turn<'_> {
             Peer::Trunk(i) => !self.trunk(i).terms.trusted,
             _ => self
                 .element
-                .trunk_at(to)
+                .trunk_at(to, self.element.setup.locals[local].transport)
                 .is_some_and(|trunk| self.hides_from(trunk)),
         };
         let edits = &mut self.output.edits;
