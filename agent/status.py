@@ -85,6 +85,7 @@ async def _node(node: RosterNode) -> dict[str, Any]:
         "next_hops": state.get("next_hops", []),
         "trunk_counters": state.get("trunk_counters", {}),
         "counters": state.get("counters", {}),
+        "not_taken": state.get("not_taken", []),
         "entries": state.get("sizes", {}).get("numbers", 0) + state.get("sizes", {}).get("prefixes", 0),
         "error": "",
     }
@@ -127,6 +128,7 @@ def _node_complaints(node: dict[str, Any], head: Head | None) -> list[str]:
         found.append(f"node {node['node']} is stale: {node['why']}")
     if node["bypass"]:
         found.append(f"node {node['node']} is bypassed: nothing is enforced on it")
+    found += [f"node {node['node']} keeps what it had; newer {why}" for why in node["not_taken"]]
     hops = node["next_hops"]
     found += [
         f"node {node['node']}: next hop {hop['name']} misses its checks; new calls go around it"

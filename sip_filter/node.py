@@ -20,6 +20,7 @@ from sip_filter.control import AskError, Control
 from sip_filter.keeper import Keeper
 from sip_filter.keys import Report
 from sip_filter.tasks import cancel, for_ever, heed_cancel
+from sip_filter.watch import Watch
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -32,6 +33,8 @@ PROOF_NUMBERS = 10_000
 """Numbers in one question for proof."""
 CARD_SECONDS = 30
 """Age at which the card of a 608 is signed anew; receivers refuse one of more than a minute (RFC 8688 §3.2.2)."""
+WATCH_SECONDS = 2.0
+"""Between two looks at the files of certificates and keys."""
 
 _FLUSH_SECONDS = 1.0
 _log = structlog.get_logger("sip_filter.node")
@@ -77,6 +80,7 @@ class Node:
         self._node, self._settings, self._clock = node, gateway, clock
         self._stopped, self.ready = asyncio.Event(), asyncio.Event()
         self.addresses: list[str] = []
+        self._watch = Watch(gateway.files)  # Before they are read: what changes meanwhile is read again.
         core_settings = gateway.to_core_json(node.name)
         writer = _core.Writer(node.live, node.state)
         self._origin = writer.origin
@@ -84,6 +88,8 @@ class Node:
         self._gateway = _core.Gateway(str(node.live), core_settings)
         self._card, self._card_at = _card(gateway), 0.0
         self._unhealthy: set[str] = set()
+        self._not_taken: dict[str, str] = {}
+        self._reloads = {"reloads": 0, "reloads_refused": 0}
         self._name_trunks()
         self._redis, self._clients = redis, list["Redis"]()
         self._control = Control(
@@ -99,7 +105,13 @@ class Node:
             await self._control.start()
             self._say_ready()
             async with asyncio.TaskGroup() as group:
-                work = (self._subscriber.follow, self._reporter.report, self._reporter.hits, self._tick)
+                work = (
+                    self._subscriber.follow,
+                    self._reporter.report,
+                    self._reporter.hits,
+                    self._tick,
+                    self._watch_files,
+                )
                 tasks = [group.create_task(for_ever(part)) for part in work]
                 self.ready.set()
                 await self._stopped.wait()
@@ -112,22 +124,29 @@ class Node:
 
     def reload(self, gateway: settings.Gateway) -> None:
         """Take other gateway settings over. ValueError or OSError leave those in force as they are."""
+        watch = Watch(gateway.files)
         card = _card(gateway)
         self._gateway.configure(gateway.to_core_json(self._node.name))
-        self._settings, self._card, self._card_at = gateway, card, 0.0
+        self._settings, self._watch, self._card, self._card_at = gateway, watch, card, 0.0
         self._name_trunks()
+        self._reloads["reloads"] += 1
         _log.info("node.reloaded", trunks=len(gateway.trunks), bypass=gateway.bypass)
 
-    def read_again(self, read: Callable[[], settings.Gateway]) -> None:
-        """Reload from `read`; what was in force stays when that fails."""
+    def read_again(self, read: Callable[[], settings.Gateway], what: str = "settings") -> None:
+        """Reload from `read`; what was in force stays when that fails, and the state says so until it succeeds."""
         try:
             self.reload(read())
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new settings, the old ones work
-            _log.error("node.reload_refused", error=str(error))
+            self._not_taken[what] = str(error)
+            self._reloads["reloads_refused"] += 1
+            _log.error("node.reload_refused", what=what, error=str(error), effect="what was in force before stays")
+        else:
+            self._not_taken.pop("files", None)  # Settings name the files: they are read with them.
+            self._not_taken.pop(what, None)
 
     def report(self) -> Report:
         """What this node says of itself."""
-        counters = {**self._gateway.counters(), **self._subscriber.counters, **self._reporter.counters}
+        counters = {**self._gateway.counters(), **self._subscriber.counters, **self._reporter.counters, **self._reloads}
         return Report(
             node=self._node.name,
             epoch=self._keeper.revision.epoch,
@@ -158,6 +177,15 @@ class Node:
             self._watch_hops()
             await self._renew_card()
             await asyncio.sleep(1.0)
+
+    async def _watch_files(self) -> None:
+        """Take certificates and keys over that were replaced."""
+        while True:
+            heed_cancel()
+            if await asyncio.to_thread(self._watch.changed):
+                _log.info("node.files_changed")
+                self.read_again(lambda: self._settings, "files")
+            await asyncio.sleep(WATCH_SECONDS)
 
     def _watch_hops(self) -> None:
         """Say which next hops fell silent or answer again."""
@@ -216,6 +244,7 @@ class Node:
             "stale_since_ms": int(self._subscriber.stale_since * 1000),
             "origin": self._origin,
             "listen": self.addresses,
+            "not_taken": [f"{what}: {why}" for what, why in self._not_taken.items()],
             "next_hops": self._gateway.next_hops(),
             "trunk_counters": self._gateway.trunk_counters(),
             "sizes": await self._keeper.sizes(),

@@ -379,7 +379,7 @@ class Streams(Section):
 
 
 class Tls(Section):
-    """Certificates of the tls: addresses (TLS 1.2 and 1.3). SIGHUP reads the files again; bad ones change nothing."""
+    """Certificates of the tls: addresses (TLS 1.2 and 1.3). Files that change are taken over; bad ones are not."""
 
     certificate: Path | None = Field(
         None, description="PEM file of our certificate, and of those between it and its authority."
@@ -463,6 +463,13 @@ class Gateway(Section):
                     portless = any(network in t.sources and not (t.port or t.tls_names) for t in self.trunks)
                     if advice := _confusion(trunk, other, not portless and heard != {"udp"}):
                         raise ValueError(f"network {network} is of trunks {other.name!r} and {trunk.name!r}; {advice}")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of certificates and keys, which may be replaced while the gateway runs."""
+        card_key = self.redress.card_key if self.redress.card_url else None
+        named = (self.key_file, self.tls.certificate, self.tls.key, self.tls.client_ca, card_key)
+        return tuple(path for path in named if path)
 
     @property
     def modes(self) -> dict[str, str]:
