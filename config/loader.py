@@ -34,10 +34,11 @@ def load(
 ) -> S:
     """The settings of `model`; later sources win: defaults, file, environment (`PALANG_TABLE__KEY`), credentials.
 
-    `credentials` is systemd's folder of them; by default the one that $CREDENTIALS_DIRECTORY names.
+    `credentials` is systemd's folder of them; by default the one that $CREDENTIALS_DIRECTORY names. One for a setting
+    that names a file is that file.
     Raises ConfigError, whose text is one line.
     """
-    tree = _read(path, environ, credentials)
+    tree = _read(model, path, environ, credentials)
     _refuse_unknown(model, tree)
     try:
         return model.model_validate(tree.values)
@@ -45,7 +46,7 @@ def load(
         raise ConfigError(_first_line(model, tree, error)) from None
 
 
-def _read(path: Path | None, environ: Mapping[str, str], credentials: Path | None) -> Tree:
+def _read(model: type[Section], path: Path | None, environ: Mapping[str, str], credentials: Path | None) -> Tree:
     try:
         tree = read_toml(path.read_text(encoding="utf-8"), path.name) if path else Tree()
     except OSError as error:
@@ -58,7 +59,7 @@ def _read(path: Path | None, environ: Mapping[str, str], credentials: Path | Non
     try:
         read_environment(tree, {k: v for k, v in environ.items() if k not in _RESERVED}, ENVIRONMENT_PREFIX)
         if folder:
-            read_credentials(tree, folder)
+            read_credentials(tree, folder, lambda key: Path in _types(model, key))
     except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from None
     return tree
@@ -107,10 +108,15 @@ def _first_line(model: type[Section], tree: Tree, error: ValidationError) -> str
 
 
 def _secret(model: type[Section], key: Key) -> bool:
+    return SecretStr in _types(model, key)
+
+
+def _types(model: type[Section], key: Key) -> tuple[object, ...]:
+    """The types that the row of `key` may have."""
     current: type[Section] | None = model
     annotation: object = None
     for part in key:
         if isinstance(part, str) and current and part in current.model_fields:
             annotation = current.model_fields[part].annotation
             current = section_of(annotation)
-    return annotation is SecretStr or SecretStr in typing.get_args(annotation)
+    return (annotation, *typing.get_args(annotation))

@@ -15,7 +15,8 @@ from config.section import Section
 _HEAD = """\
 # Palang's settings: every key with its default or, in a [[table]] that may stand several times, with an example.
 # Any key can also be set from the environment ({prefix}TABLE__KEY=value) or, better for secrets, as a
-# systemd credential (a file named table__key). Written from the settings' own rows: `make docs`.
+# systemd credential (a file named table__key; where the setting names a file, it is that file). Written from the
+# settings' own rows: `make docs`.
 """
 
 
@@ -29,7 +30,8 @@ def example(model: type[Section]) -> str:
 def page(model: type[Section]) -> str:
     """The reference page in Markdown: a table of rows for each table of the file."""
     parts = ["# Settings\n\nWritten from the settings' own rows (`make docs`); later sources win: default, file,"]
-    parts.append(f" environment (`{ENVIRONMENT_PREFIX}TABLE__KEY`), systemd credential (`table__key`).\n")
+    parts.append(f" environment (`{ENVIRONMENT_PREFIX}TABLE__KEY`), systemd credential (`table__key`; where the")
+    parts.append(" setting names a file, the credential is that file).\n")
     for name, section, many in _tables(model):
         heading = f"[[{name}]]" if many else f"[{name}]"
         parts.append(

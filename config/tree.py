@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,12 +54,16 @@ def read_environment(tree: Tree, environ: Mapping[str, str], prefix: str) -> Non
             tree.put(_split(name.removeprefix(prefix)), _scalar(environ[name]), f"${name}")
 
 
-def read_credentials(tree: Tree, folder: Path) -> None:
-    """Lay systemd credentials (one file a setting, named `table__key`) over the tree. Other files are not ours."""
+def read_credentials(tree: Tree, folder: Path, names_file: Callable[[Key], bool] = lambda key: False) -> None:
+    """Lay systemd credentials (one file a setting, named `table__key`) over the tree. Other files are not ours.
+
+    A setting that names a file, as `names_file` says, gets the credential as that file: a private key stays in it.
+    """
     for path in sorted(folder.iterdir()):
         if "__" in path.name and path.is_file():
-            value = path.read_text(encoding="utf-8").rstrip("\n")
-            tree.put(_split(path.name), value, f"credential {path.name}")
+            key = _split(path.name)
+            value = str(path) if names_file(key) else path.read_text(encoding="utf-8").rstrip("\n")
+            tree.put(key, value, f"credential {path.name}")
 
 
 def _split(name: str) -> tuple[str, ...]:

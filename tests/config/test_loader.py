@@ -14,6 +14,7 @@ class Redis(Section):
 
     url: str = Field("unix:///run/redis.sock", description="Address of the server.")
     password: SecretStr | None = Field(None, description="Password, best given as a credential.")
+    ca_file: Path | None = Field(None, description="CA of the server.")
     pool: int = Field(4, ge=1, le=64, description="Connections kept open.")
 
 
@@ -78,6 +79,13 @@ def test_later_sources_win(file: Path, tmp_path: Path) -> None:
     assert settings.redis.password is not None
     assert settings.redis.password.get_secret_value() == "hunter2"
     assert [trunk.name for trunk in settings.gateway.trunks] == ["intl-a", "intl-b"]
+
+
+def test_a_credential_is_the_file_that_a_setting_names(file: Path, tmp_path: Path) -> None:
+    credential = tmp_path / "redis__ca_file"
+    credential.write_text("-----BEGIN …\n")
+    settings = load(Settings, file, environ={}, credentials=tmp_path)
+    assert settings.redis.ca_file == credential
 
 
 @pytest.mark.parametrize(
