@@ -158,7 +158,7 @@ fn load(writer: &mut Writer, numbers: usize) {
     let mut draft = Draft::new(0);
     for i in 0..numbers {
         let line = format!("+{}\t{}", number(i), STACKS[0]);
-        draft.add(&line).expect("a good line");
+        draft.add([line.as_str()].into_iter()).expect("a good line");
     }
     for i in 0..PREFIXES {
         let line = format!(
@@ -166,7 +166,7 @@ fn load(writer: &mut Writer, numbers: usize) {
             770 + i,
             ["", "1", "12", "123"][i % 4]
         );
-        draft.add(&line).expect("a good line");
+        draft.add([line.as_str()].into_iter()).expect("a good line");
     }
     let digest = draft.digest();
     writer
@@ -303,6 +303,7 @@ fn receive(desk: &mut Desk, i: usize, view: &View<'_>) -> bool {
         source: SOURCE,
         local: 0,
         flow: None,
+        names: &[],
         now: desk.now,
     };
     let effect = desk
@@ -446,6 +447,7 @@ fn element() -> Element {
         key: trunk_key("intl"),
         sources: Network::parse("198.51.100.0/24").into_iter().collect(),
         port: None,
+        tls_names: Vec::new(),
         terms: Terms {
             plan: Plan::International,
             trusted: true,

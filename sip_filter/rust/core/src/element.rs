@@ -71,7 +71,7 @@ pub struct Arrival<'a> {
 }
 
 impl<'a> Arrival<'a> {
-    fn way(&self) -> Way<'a> {
+    pub fn way(&self) -> Way<'a> {
         match self.flow {
             None => Way::Datagram,
             Some(_) => Way::Connection(self.names),

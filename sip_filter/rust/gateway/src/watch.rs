@@ -72,7 +72,7 @@ impl Watch {
 /// None: no new call or message of a trunk.
 fn see(element: &Element, arrival: &Arrival<'_>, effect: Effect, output: &Output) -> Option<Sight> {
     let again = [Counter::ForwardedAgain, Counter::RefusedAgain];
-    let Peer::Trunk(i) = element.setup.peer(arrival.source) else {
+    let Peer::Trunk(i) = element.setup.peer(arrival.source, arrival.way()) else {
         return None;
     };
     if output.marks.as_slice().iter().any(|mark| again.contains(mark)) {
