@@ -172,6 +172,48 @@ fn a_reader_holds_no_list_until_there_is_one_and_keeps_the_last() {
 }
 
 #[test]
+fn a_whole_list_is_seen_at_once_without_a_housekeeper() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = folder.path().join("live");
+    let mut writer = Writer::open(&live, &folder.path().join("state")).unwrap();
+    let reader = Reader::open(&live).unwrap();
+    let mut held = reader.hold();
+    for n in 1..200u64 {
+        let line = format!("+7701234{n:03}\t{REJECT}");
+        let mut draft = Draft::new(0);
+        draft.add([line.as_str()].into_iter()).unwrap();
+        let digest = draft.digest();
+        writer.load(Revision { epoch: 1, n }, draft, digest).unwrap();
+        reader.catch_up(&mut held);
+        assert_eq!(held.view().revision().n, n);
+        assert!(held.view().find(Subject::parse(&line[..11]).unwrap()).is_some());
+        if n % 7 == 0 {
+            reader.refresh().unwrap();
+            assert_eq!(reader.current().view().revision().n, n);
+        }
+    }
+}
+
+#[test]
+fn the_first_list_is_seen_at_once_where_a_writer_was_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = folder.path().join("live");
+    std::fs::create_dir(&live).unwrap();
+    let mut page = b"PALANGC1".to_vec();
+    page.resize(4096, 0);
+    std::fs::write(live.join("ctl"), page).unwrap();
+    let reader = Reader::open(&live).unwrap();
+    let mut held = reader.hold();
+    assert_eq!(held.number(), 0);
+    let writer = Writer::open(&live, &folder.path().join("state")).unwrap();
+    reader.catch_up(&mut held);
+    assert_eq!(
+        (held.number(), held.view().revision()),
+        (writer.generation(), writer.revision())
+    );
+}
+
+#[test]
 fn a_damaged_generation_leaves_the_former_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let live = folder.path().join("live");
