@@ -53,7 +53,9 @@ impl Writer {
         file::sweep(live, &["list"])?;
         file::sweep(state, &["snapshot", "log"])?;
         let found = generation::numbers(live)?;
-        let number = found.iter().copied().max().unwrap_or(0).max(ctl.generation()) + 1;
+        let used = found.iter().copied().chain([ctl.generation()]);
+        // A number that counting never reaches is damage.
+        let number = used.filter(|&used| used < 1 << 62).max().unwrap_or(0) + 1;
         let Recovered {
             list,
             log,
