@@ -137,6 +137,8 @@ counters!(
     AcceptError = "accept_errors",
     /// Workers started again after their thread ended.
     WorkerRestart = "worker_restarts",
+    /// Workers replaced because their thread showed no sign of life for a second.
+    WorkerHung = "workers_hung",
 );
 
 /// How many counters there are.

@@ -1,14 +1,17 @@
 //! Sockets and threads around the pure element. No Python here, and no call ever waits for it.
 //!
 //! [`Gateway`] binds, starts one worker per address and thread, and a housekeeper that remaps the list off the
-//! call path and starts dead workers anew.
+//! call path and replaces workers that died or hang.
 
 mod checks;
 mod connection;
+mod house;
 mod sender;
 mod settings;
 mod socket;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod watch;
 mod worker;
@@ -30,7 +33,7 @@ use palang_core::setup::Hop;
 use palang_core::transport::Local;
 use palang_maps::Reader;
 
-use checks::Checker;
+use house::{Books, House, Post, Pulse};
 use settings::Settings;
 pub use settings::{own_plans, plan_named, Wrong};
 pub use watch::{Fate, Sight};
@@ -40,8 +43,6 @@ use worker::{Counts, Desk, Shared};
 const REMEMBERED: usize = 1 << 19;
 /// Next hops taken out of use that are still known, newest last.
 const MOST_RETIRED: usize = 16;
-/// How often the list's current generation is looked up.
-const LOOK: Duration = Duration::from_millis(2);
 
 /// The gateway of one node.
 pub struct Gateway {
@@ -54,10 +55,7 @@ struct State {
     /// Those of UDP first.
     locals: Vec<Local>,
     retired: Vec<Hop>,
-    desks: Vec<Arc<Desk>>,
-    streams: Option<Arc<stream::Desk>>,
-    /// Counts of what no worker counts.
-    counts: Arc<Counts>,
+    books: Arc<Books>,
     housekeeper: Option<JoinHandle<()>>,
 }
 
@@ -79,17 +77,13 @@ impl Gateway {
         let terms = settings.stream_terms().map_err(Error::Settings)?;
         let shared = Arc::new(Shared::new(live.to_owned(), reader, element, terms, REMEMBERED));
         let locals = settings.listen.clone();
-        let (retired, desks) = (Vec::new(), Vec::new());
-        let counts = Arc::default();
         Ok(Gateway {
             state: Mutex::new(State {
                 shared,
                 settings,
                 locals,
-                retired,
-                desks,
-                streams: None,
-                counts,
+                retired: Vec::new(),
+                books: Arc::default(),
                 housekeeper: None,
             }),
         })
@@ -112,53 +106,39 @@ impl Gateway {
         let first_set = Arc::clone(&sets[0]);
         let element = Element::new(state.settings.setup(locals.clone(), state.retired.clone()));
         state.shared.replace(element);
-        state.desks = sets
+        let desks = sets
             .into_iter()
             .flat_map(|sockets| (0..datagrams).map(move |local| (local, Arc::clone(&sockets))))
             .enumerate()
-            .map(|(number, (local, sockets))| {
-                let name = format!("palang-sip-{number}");
-                Arc::new(Desk {
-                    name,
-                    local,
-                    sockets,
-                    counts: Counts::default(),
-                    number,
-                })
-            })
-            .collect();
-        state.streams = (!listeners.is_empty()).then(|| {
-            Arc::new(stream::Desk {
+            .map(|(number, (local, sockets))| Desk {
+                name: format!("palang-sip-{number}"),
+                local,
+                sockets,
+                counts: Counts::default(),
+                pulse: Pulse::default(),
+                number,
+            });
+        let mut posts: Vec<Post> = desks.map(Arc::new).map(Post::Datagrams).collect();
+        if !listeners.is_empty() {
+            posts.push(Post::Streams(Arc::new(stream::Desk {
                 name: "palang-streams".into(),
-                listeners,
+                listeners: listeners.into(),
                 sockets: first_set,
                 counts: Counts::default(),
-                number: state.desks.len(),
-            })
-        });
-        let posts: Vec<Post> = state
-            .desks
-            .iter()
-            .cloned()
-            .map(Post::Datagrams)
-            .chain(state.streams.clone().map(Post::Streams))
-            .collect();
-        let workers = posts
-            .iter()
-            .map(|post| start_worker(&state.shared, post))
-            .collect::<io::Result<Vec<_>>>();
-        let workers = match workers {
-            Ok(workers) => workers,
+                pulse: Pulse::default(),
+                number: posts.len(),
+            })));
+        }
+        let house = match House::open(&state.shared, &state.books, posts) {
+            Ok(house) => house,
             Err(error) => {
                 state.shared.stop.store(true, Ordering::Relaxed);
                 return Err(Error::Io(error));
             }
         };
-        let (shared, counts) = (Arc::clone(&state.shared), Arc::clone(&state.counts));
-        let keep = move || keep_house(&shared, &posts, workers, &counts);
         let thread = std::thread::Builder::new()
             .name("palang-house".into())
-            .spawn(keep)
+            .spawn(move || house.keep())
             .map_err(Error::Io)?;
         state.housekeeper = Some(thread);
         // As the settings list them.
@@ -210,18 +190,9 @@ impl Gateway {
     /// All counters, over all threads, since the gateway was made.
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let state = self.lock();
-        let all = || {
-            state
-                .desks
-                .iter()
-                .map(|desk| &desk.counts)
-                .chain(state.streams.iter().map(|desk| &desk.counts))
-                .chain([&*state.counts])
-        };
-        let total = |counter: &Counter| all().map(|counts| counts.get(*counter)).sum();
         Counter::ALL
             .iter()
-            .map(|counter| (counter.name(), total(counter)))
+            .map(|counter| (counter.name(), state.books.total(*counter)))
             .collect()
     }
 
@@ -389,62 +360,6 @@ fn bound(
             })
         })
         .collect()
-}
-
-/// What one thread works at.
-#[derive(Clone)]
-enum Post {
-    Datagrams(Arc<Desk>),
-    Streams(Arc<stream::Desk>),
-}
-
-fn start_worker(shared: &Arc<Shared>, post: &Post) -> io::Result<JoinHandle<()>> {
-    let (shared, post) = (Arc::clone(shared), post.clone());
-    let name = match &post {
-        Post::Datagrams(desk) => desk.name.clone(),
-        Post::Streams(desk) => desk.name.clone(),
-    };
-    std::thread::Builder::new().name(name).spawn(move || match post {
-        Post::Datagrams(desk) => worker::run(&shared, &desk),
-        Post::Streams(desk) => stream::run(&shared, &desk),
-    })
-}
-
-/// Off the call path: remaps the list when it changes, and starts workers anew whose thread ended.
-fn keep_house(shared: &Arc<Shared>, posts: &[Post], mut workers: Vec<JoinHandle<()>>, counts: &Counts) {
-    let mut looks: u32 = 0;
-    let mut checker = Checker::new();
-    while !shared.stop.load(Ordering::Relaxed) {
-        std::thread::sleep(LOOK);
-        match shared.reader.refresh() {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // No list yet; counted per call.
-            Err(_) => counts.add(Counter::ListError, 1),
-        }
-        looks = looks.wrapping_add(1);
-        if looks % 50 != 0 {
-            continue;
-        }
-        let datagrams = posts.iter().find_map(|post| match post {
-            Post::Datagrams(desk) => Some(desk),
-            Post::Streams(_) => None,
-        });
-        if let Some(desk) = datagrams {
-            checker.handle_timeout(shared.now(), &shared.element(), &desk.sockets, counts);
-        }
-        for (worker, post) in workers.iter_mut().zip(posts) {
-            if worker.is_finished() && !shared.stop.load(Ordering::Relaxed) {
-                if let Ok(fresh) = start_worker(shared, post) {
-                    *worker = fresh;
-                    counts.add(Counter::WorkerRestart, 1);
-                }
-            }
-        }
-    }
-    for worker in workers {
-        // A worker that ended by a panic has been counted; there is nothing left to do for it.
-        let _ = worker.join();
-    }
 }
 
 /// An INVITE as that trunk would bring it: a national number in national form where the plan has one.

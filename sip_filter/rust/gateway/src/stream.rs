@@ -21,6 +21,7 @@ use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::connection::{Connection, HIGH_WATER, MOST_UNSENT};
+use crate::house::Pulse;
 use crate::sender::Sender;
 use crate::socket::PATIENCE;
 use crate::worker::{handle, Counts, Hits, Shared};
@@ -98,11 +99,26 @@ impl Mail {
 pub struct Desk {
     pub name: String,
     /// Listening sockets, each with the index of its local address.
-    pub listeners: Vec<(usize, TcpListener)>,
+    pub listeners: Arc<[(usize, TcpListener)]>,
     /// For what goes on by UDP.
     pub sockets: Arc<[UdpSocket]>,
     pub counts: Counts,
+    pub pulse: Pulse,
     pub number: usize,
+}
+
+impl Desk {
+    /// A desk of its own at the same sockets, for a thread that takes over. Connections stay with the former one.
+    pub fn successor(&self, number: usize) -> Desk {
+        Desk {
+            name: self.name.clone(),
+            listeners: Arc::clone(&self.listeners),
+            sockets: Arc::clone(&self.sockets),
+            counts: Counts::default(),
+            pulse: Pulse::default(),
+            number,
+        }
+    }
 }
 
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -118,7 +134,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Runs until the stop flag is up.
+/// Runs until the stop flag is up, or another has taken over.
 pub fn run(shared: &Shared, desk: &Desk) {
     let Ok(mut streams) = Streams::new(shared, desk) else {
         desk.counts.add(Counter::AcceptError, 1);
@@ -127,7 +143,7 @@ pub fn run(shared: &Shared, desk: &Desk) {
     };
     let mut events = Events::with_capacity(1024);
     let mut held = shared.reader.hold();
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !shared.stop.load(Ordering::Relaxed) && desk.pulse.beat() {
         if let Err(error) = streams.poll.poll(&mut events, Some(streams.patience())) {
             if error.kind() != ErrorKind::Interrupted {
                 desk.counts.add(Counter::ReceiveError, 1);
@@ -248,6 +264,9 @@ impl<'a> Streams<'a> {
                 continue;
             };
             connection.queued = false;
+            if !self.desk.pulse.beat() {
+                return; // A round may be long, so each turn in it is a sign of life.
+            }
             match self.serve(&mut connection, now, list) {
                 Ok(more) => {
                     self.connections.insert(serial, connection);
@@ -257,6 +276,9 @@ impl<'a> Streams<'a> {
                 }
                 Err(error) => self.forget(&connection, &error),
             }
+        }
+        if self.desk.pulse.is_closed() {
+            return; // What it had in hand is too old to send on.
         }
         self.deliver(now);
         let sent = self.sender.flush(&self.desk.sockets);

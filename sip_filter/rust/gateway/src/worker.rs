@@ -14,6 +14,7 @@ use palang_core::decision::ListView;
 use palang_core::element::{Arrival, Effect, Element, Hit, Work};
 use palang_maps::{Effect as HitEffect, Hit as MappedHit, HitRing, Reader};
 
+use crate::house::Pulse;
 use crate::sender::{Order, Sender};
 use crate::socket::Receiver;
 use crate::stream::{Letter, Mail, Terms};
@@ -116,10 +117,25 @@ pub struct Desk {
     pub local: usize,
     pub sockets: Arc<[UdpSocket]>,
     pub counts: Counts,
+    pub pulse: Pulse,
     pub number: usize,
 }
 
-/// Runs until the stop flag is up.
+impl Desk {
+    /// A desk of its own at the same sockets, for a thread that takes over.
+    pub fn successor(&self, number: usize) -> Desk {
+        Desk {
+            name: self.name.clone(),
+            local: self.local,
+            sockets: Arc::clone(&self.sockets),
+            counts: Counts::default(),
+            pulse: Pulse::default(),
+            number,
+        }
+    }
+}
+
+/// Runs until the stop flag is up, or another has taken over.
 pub fn run(shared: &Shared, desk: &Desk) {
     let mut receiver = Receiver::new();
     let mut sender = Sender::default();
@@ -128,7 +144,7 @@ pub fn run(shared: &Shared, desk: &Desk) {
     let mut held = shared.reader.hold();
     let (mut turns, mut element) = shared.latest();
     let socket = &desk.sockets[desk.local];
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !shared.stop.load(Ordering::Relaxed) && desk.pulse.beat() {
         let count = match receiver.receive(socket) {
             Ok(count) => count,
             Err(error) => {
@@ -191,6 +207,9 @@ pub fn run(shared: &Shared, desk: &Desk) {
                 Some(Effect::Drop(_)) | None => {}
             }
         }
+        if desk.pulse.is_closed() {
+            return; // We hung: these calls have been taken care of, or have ended.
+        }
         let sent = sender.flush(&desk.sockets);
         desk.counts.add(Counter::Sent, sent.sent);
         desk.counts.add(Counter::SendError, sent.failed);
@@ -217,6 +236,8 @@ pub fn handle<L: ListView>(
     hits: &mut Hits<'_>,
     counts: &Counts,
 ) -> Option<Effect> {
+    #[cfg(test)]
+    crate::tests::trouble(arrival.bytes);
     let handled = catch_unwind(AssertUnwindSafe(|| {
         element.receive(arrival, &shared.memory, list, work)
     }));
