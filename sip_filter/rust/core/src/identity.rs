@@ -189,36 +189,43 @@ impl Callers {
 
 /// The number in a URI.
 pub fn read_uri(text: &[u8], plan: Plan, trace: &mut impl Trace) -> Reading {
-    let Some(uri) = uri::read(text) else {
-        trace.step(|| "not a URI whose parts can be told apart".to_owned());
-        return Reading::Unreadable;
+    let (user, params) = match uri::read(text) {
+        Some(uri) if matches!(uri.scheme, Scheme::Urn | Scheme::Other) => {
+            trace.step(|| "a scheme that carries no number".to_owned());
+            return Reading::Name;
+        }
+        Some(uri) if !uri.user.is_empty() && !uri.user.contains(&b'@') => (uri.user, uri.user_params),
+        uri => match uri::read_user(text) {
+            Some(parts) => parts,
+            None if uri.is_some() => return Reading::Name,
+            None => {
+                trace.step(|| "not a URI whose parts can be told apart".to_owned());
+                return Reading::Unreadable;
+            }
+        },
     };
-    if matches!(uri.scheme, Scheme::Urn | Scheme::Other) {
-        trace.step(|| "a scheme that carries no number".to_owned());
-        return Reading::Name;
-    }
     let mut space = [0; 64];
-    let Some(user) = uri::unescape(uri.user, &mut space) else {
+    let Some(plain) = uri::unescape(user, &mut space) else {
         // A bad escape in a name is no attempt at a number; one among digits is.
         trace.step(|| {
             format!(
                 "\"{}\": a bad escape, or longer than any number",
-                uri.user.escape_ascii()
+                user.escape_ascii()
             )
         });
-        let numeric = matches!(uri.user.first(), Some(b'0'..=b'9' | b'+' | b'%'));
+        let numeric = matches!(user.first(), Some(b'0'..=b'9' | b'+' | b'%'));
         return if numeric {
             Reading::Unreadable
         } else {
             Reading::Name
         };
     };
-    trace.step(|| format!("user part \"{}\"", user.escape_ascii()));
+    trace.step(|| format!("user part \"{}\"", plain.escape_ascii()));
     let mut context_space = [0; 64];
-    let context = uri::param(uri.user_params, b"phone-context")
+    let context = uri::param(params, b"phone-context")
         .flatten()
         .and_then(|context| uri::unescape(context, &mut context_space));
-    plan.read(user, context, trace)
+    plan.read(plain, context, trace)
 }
 
 /// The sender inside a short message's body.

@@ -164,7 +164,7 @@ impl Plan {
         let Some(first) = text.first() else {
             return Reading::Name;
         };
-        if !(first.is_ascii_digit() || matches!(first, b'+' | b'(' | b'-' | b'.' | ..=b' ' | 0x7f..)) {
+        if !(first.is_ascii_digit() || matches!(first, b'+' | b'(' | b')' | b'-' | b'.' | ..=b' ' | 0x7f..)) {
             trace.step(|| format!("\"{}\" does not begin like a number", text.escape_ascii()));
             return Reading::Name;
         }
@@ -346,14 +346,14 @@ fn global(digits: &[u8], trace: &mut impl Trace) -> Reading {
     }
 }
 
-/// Takes out visual separators (RFC 3966 §3). None: something that is neither digit nor separator, or too much.
+/// Takes out visual separators (RFC 3966 §3), and spaces: a switch shows the same number without them. None: something that is neither digit nor separator, or too much.
 fn strip_separators<'a>(text: &[u8], space: &'a mut [u8; MOST_DIGITS + 1]) -> Option<&'a [u8]> {
     let mut length = 0;
-    for (i, byte) in text.iter().enumerate() {
+    for byte in text {
         if is_separator(*byte) {
             continue;
         }
-        if !(byte.is_ascii_digit() || (*byte == b'+' && i == 0)) {
+        if !(byte.is_ascii_digit() || (*byte == b'+' && length == 0)) {
             return None;
         }
         *space.get_mut(length)? = *byte;
@@ -363,7 +363,7 @@ fn strip_separators<'a>(text: &[u8], space: &'a mut [u8; MOST_DIGITS + 1]) -> Op
 }
 
 fn is_separator(byte: u8) -> bool {
-    matches!(byte, b'-' | b'.' | b'(' | b')')
+    matches!(byte, b'-' | b'.' | b'(' | b')' | b' ')
 }
 
 fn show(digits: &[u8]) -> std::slice::EscapeAscii<'_> {
@@ -404,7 +404,11 @@ mod tests {
                 ("7012345678", "unreadable"),
                 ("7701234567\u{200b}8", "unreadable"),
                 ("\u{ff17}7012345678", "unreadable"),
-                ("+7701 2345678", "unreadable"),
+                ("+7701 2345678", "+77012345678"),
+                ("(+7) 701 234.56.78 ", "+77012345678"),
+                ("-+77012345678", "+77012345678"),
+                ("7701+2345678", "unreadable"),
+                ("+7701\t2345678", "unreadable"),
                 ("", "name"),
                 ("anonymous", "name"),
                 ("112", "unreadable"),

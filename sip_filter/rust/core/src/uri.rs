@@ -88,8 +88,7 @@ fn read_sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
         Some(at) => (&rest[..at], &rest[at + 1..]),
         None => (&rest[..0], rest),
     };
-    let user_info = &user_info[..find(user_info, b':').unwrap_or(user_info.len())]; // Behind ":" is a password.
-    let (user, user_params) = user_info.split_at(find(user_info, b';').unwrap_or(user_info.len()));
+    let (user, user_params) = split_user(user_info);
     let (tail, headers) = match find(tail, b'?') {
         Some(mark) => (&tail[..mark], Some(&tail[mark + 1..])),
         None => (tail, None),
@@ -105,6 +104,39 @@ fn read_sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
         params,
         headers,
     })
+}
+
+/// User and its parameters; what stands behind ":" is a password.
+fn split_user(user_info: &[u8]) -> (&[u8], &[u8]) {
+    let user_info = &user_info[..find(user_info, b':').unwrap_or(user_info.len())];
+    user_info.split_at(find(user_info, b';').unwrap_or(user_info.len()))
+}
+
+/// User and its parameters of a URI, whatever its host is: none, or one that nobody could send to.
+///
+/// Who calls does not hang on that, and a switch shows the user part all the same. Where no host is left to stand
+/// apart from it, digits and what begins with "+" are a number: no host name is (RFC 3261 §25.1, toplabel).
+pub fn read_user(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = find(text, b':')?;
+    let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
+    let is = |name: &&str| scheme.eq_ignore_ascii_case(name.as_bytes());
+    if !["sip", "sips", "im", "tel"].iter().any(is) {
+        return None;
+    }
+    if let Some(at) = find(rest, b'@') {
+        return Some(split_user(&rest[..at]));
+    }
+    let end = rest.iter().position(|b| matches!(b, b';' | b'?' | b':' | b'>'));
+    let (host, params) = rest.split_at(end.unwrap_or(rest.len()));
+    let is_number = host.first() == Some(&b'+') || host.iter().all(u8::is_ascii_digit);
+    is_number.then_some((
+        host,
+        if params.starts_with(b";") {
+            params
+        } else {
+            &params[..0]
+        },
+    ))
 }
 
 /// `host [":" port]`; an IPv6 reference keeps its brackets.
@@ -423,6 +455,24 @@ mod tests {
         assert!(read(b"sip:2001:db8::10").is_none());
         assert!(read(b"sip:a@").is_none());
         assert_eq!(read(b"urn:service:sos.fire").unwrap().user, b"service:sos.fire");
+    }
+
+    #[test]
+    fn the_user_part_does_not_hang_on_the_host() {
+        for (text, user, params) in [
+            (&b"sip:+7701;npdi:pw@a:"[..], &b"+7701"[..], &b";npdi"[..]),
+            (b"SIPS:+7701@", b"+7701", b""),
+            (b"sip:+7701@b@c", b"+7701", b""),
+            (b"sip:+7701;user=phone", b"+7701", b";user=phone"),
+            (b"sip:7701:5060", b"7701", b""),
+            (b"tel:+7701@a", b"+7701", b""),
+            (b"sip:+7701@a>", b"+7701", b""),
+        ] {
+            assert_eq!(read_user(text), Some((user, params)), "{}", text.escape_ascii());
+        }
+        for text in [&b"sip:192.0.2.1"[..], b"sip:a.example", b"h323:+7701@a", b"+7701"] {
+            assert_eq!(read_user(text), None, "{}", text.escape_ascii());
+        }
     }
 
     #[test]
