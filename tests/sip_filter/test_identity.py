@@ -203,7 +203,15 @@ def deliver(digits: str, kind: int = 0x91, pad: str = "f") -> bytes:
     return bytes([1, 7, 5, 0x91, 0x26, 0x18, 0x01, 0x10, 0, len(tpdu)]) + tpdu
 
 
+def parts(*bodies: tuple[str, bytes], mark: str = "b") -> bytes:
+    """A multipart body (RFC 2046): content types with their bytes."""
+    begin = f"--{mark}\r\n".encode()
+    found = [begin + f"Content-Type: {content}\r\n\r\n".encode() + body + b"\r\n" for content, body in bodies]
+    return b"".join(found) + f"--{mark}--\r\n".encode()
+
+
 SMS, CPIM = "application/vnd.3gpp.sms", "message/cpim"
+MIXED, INNER = 'multipart/mixed; boundary="b"', "multipart/mixed;boundary=i"
 
 # what it is, From, Content-Type, body, expected
 MESSAGES: list[tuple[str, str, str, bytes, str]] = [
@@ -237,6 +245,28 @@ MESSAGES: list[tuple[str, str, str, bytes, str]] = [
     ("CPIM, a From in the content only", GOOD, CPIM, f"To: <im:x@b>\r\n\r\nFrom: <im:{BAD}@a>\r\n".encode(), "pass"),
     ("CPIM good, From bad", BAD, CPIM, f"From: <im:{GOOD}@a>\r\n\r\n".encode(), "pass"),
     ("CPIM without From", BAD, CPIM, b"To: <im:x@b>\r\n\r\n", "603"),
+    ("SMS in a part", GOOD, MIXED, parts((SMS, deliver("77012345678"))), "603"),
+    ("SMS behind a text", GOOD, MIXED, parts(("text/plain", b"hi"), (SMS, deliver("77012345678"))), "603"),
+    ("a good SMS in a part, From bad", BAD, MIXED, parts((SMS, deliver("6281100000001"))), "pass"),
+    (
+        "a good SMS, then a bad one",
+        GOOD,
+        MIXED,
+        parts((SMS, deliver("6281100000001")), (SMS, deliver("77012345678"))),
+        "603",
+    ),
+    (
+        "CPIM in a part",
+        GOOD,
+        "multipart/related; boundary=b",
+        parts((CPIM, f"From: <im:{BAD}@a>\r\n\r\nhi".encode())),
+        "603",
+    ),
+    ("a part in a part", GOOD, MIXED, parts((INNER, parts((SMS, deliver("77012345678")), mark="i"))), "603"),
+    ("parts of text, sender in From", BAD, MIXED, parts(("text/plain", f"From: <im:{GOOD}@a>".encode())), "603"),
+    ("parts of text about a number", GOOD, MIXED, parts(("text/plain", f"From: <im:{BAD}@a>".encode())), "pass"),
+    ("parts that never begin, sender in From", BAD, MIXED, deliver("6281100000001"), "603"),
+    ("more parts than are read", GOOD, MIXED, parts(*[("text/plain", b"")] * 33), "400"),
 ]
 
 

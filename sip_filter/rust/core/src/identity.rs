@@ -1,12 +1,13 @@
 //! Who calls: the numbers that a request gives for its sender, and only those that a switch would show.
 //!
 //! For a call: every value of P-Asserted-Identity, From, and Remote-Party-ID by option. For a short message: the
-//! originator inside `application/vnd.3gpp.sms` or the From of `message/cpim`, else the same. Never Contact,
+//! senders that its body names ([`crate::originator`]), else the same. Never Contact,
 //! Diversion, History-Info, the display name, a password, `rn` or the callee: those are decoys.
 
 use crate::decision::{Identity, Kind};
 use crate::message::{Fault, Message, Name, Start};
 use crate::number::Number;
+use crate::originator;
 use crate::plan::{Plan, Reading, Trace};
 use crate::uri::{self, Scheme};
 
@@ -42,8 +43,14 @@ pub fn callers(
 ) -> Result<Callers, Fault> {
     let mut callers = Callers::none();
     if kind == Kind::Message {
-        let reading = read_originator(message, terms, trace);
-        callers.take(reading, terms);
+        let mut most = Ok(());
+        originator::read(message, terms.plan, trace, |reading| {
+            most = most.and(callers.count());
+            if most.is_ok() {
+                callers.take(reading, terms);
+            }
+        })?;
+        most?;
         if callers.length > 0 {
             return Ok(callers);
         }
@@ -117,10 +124,7 @@ impl Callers {
     pub fn of<'a>(texts: impl IntoIterator<Item = &'a [u8]>, terms: &Terms) -> Result<Callers, Fault> {
         let mut callers = Callers::none();
         for text in texts {
-            callers.values += 1;
-            if callers.values > MOST {
-                return Err(Fault::Identities);
-            }
+            callers.count()?;
             callers.take(terms.plan.read(text, None, &mut ()), terms);
         }
         Ok(callers)
@@ -163,13 +167,19 @@ impl Callers {
     }
 
     fn read_uri(&mut self, text: &[u8], terms: &Terms, trace: &mut impl Trace) -> Result<(), Fault> {
-        self.values += 1;
-        if self.values > MOST {
-            return Err(Fault::Identities);
-        }
+        self.count()?;
         let reading = read_uri(text, terms.plan, trace);
         self.take(reading, terms);
         Ok(())
+    }
+
+    /// One value more.
+    fn count(&mut self) -> Result<(), Fault> {
+        self.values += 1;
+        match self.values > MOST {
+            true => Err(Fault::Identities),
+            false => Ok(()),
+        }
     }
 
     fn take(&mut self, reading: Reading, terms: &Terms) {
@@ -228,86 +238,6 @@ pub fn read_uri(text: &[u8], plan: Plan, trace: &mut impl Trace) -> Reading {
     plan.read(plain, context, trace)
 }
 
-/// The sender inside a short message's body.
-fn read_originator(message: &Message<'_>, terms: &Terms, trace: &mut impl Trace) -> Reading {
-    let Some(content) = message.get(Name::ContentType) else {
-        return Reading::Name;
-    };
-    let end = content.iter().position(|b| *b == b';').unwrap_or(content.len());
-    let media = uri::trim(&content[..end]);
-    if media.eq_ignore_ascii_case(b"application/vnd.3gpp.sms") {
-        let reading = read_tp_originator(message.body, terms.plan, trace);
-        trace.step(|| format!("TP-Originating-Address: {reading:?}"));
-        return reading.unwrap_or(Reading::Name);
-    }
-    if media.eq_ignore_ascii_case(b"message/cpim") {
-        let from = cpim_from(message.body);
-        trace.step(|| format!("message/cpim From: {}", from.unwrap_or_default().escape_ascii()));
-        return match from.map(uri::name_addr) {
-            None => Reading::Name,
-            Some(None) => Reading::Unreadable,
-            Some(Some(address)) => read_uri(address.uri, terms.plan, trace),
-        };
-    }
-    Reading::Name
-}
-
-/// TP-OA of an SMS-DELIVER in an RP-DATA towards the phone (3GPP TS 24.011 §7.3.1, TS 23.040 §9.2.2.1).
-fn read_tp_originator(body: &[u8], plan: Plan, trace: &mut impl Trace) -> Option<Reading> {
-    let [kind, _reference, rest @ ..] = body else {
-        return None;
-    };
-    if kind & 0x07 != 1 {
-        return None; // Only the direction network to phone names its sender inside.
-    }
-    let (originator, rest) = rest.split_first()?;
-    let rest = rest.get(usize::from(*originator)..)?;
-    let (destination, rest) = rest.split_first()?;
-    let rest = rest.get(usize::from(*destination)..)?;
-    let [_length, first, digits, kind, address @ ..] = rest else {
-        return None;
-    };
-    if first & 0x03 != 0 {
-        return None; // Not SMS-DELIVER.
-    }
-    let digits = usize::from(*digits);
-    let address = address.get(..digits.div_ceil(2))?;
-    let mut text = [0u8; 24];
-    let mut length = 0;
-    match kind >> 4 & 0x07 {
-        1 => {
-            text[0] = b'+';
-            length = 1;
-        }
-        5 => return Some(Reading::Name), // Alphanumeric: what the recipient sees is a name.
-        _ => {}
-    }
-    for i in 0..digits {
-        let nibble = if i % 2 == 0 {
-            address[i / 2] & 0x0f
-        } else {
-            address[i / 2] >> 4
-        };
-        // Semi-octets above 9 are * # a b c (TS 23.040 §9.1.2.3): not a number.
-        *text.get_mut(length)? = if nibble < 10 { b'0' + nibble } else { b'*' };
-        length += 1;
-    }
-    Some(plan.read(&text[..length], None, trace))
-}
-
-/// The From of a CPIM message's own header (RFC 3862 §3).
-fn cpim_from(body: &[u8]) -> Option<&[u8]> {
-    body.split(|b| *b == b'\n')
-        .map(uri::trim)
-        .take_while(|line| !line.is_empty())
-        .find_map(|line| {
-            let (name, value) = line.split_at(line.iter().position(|b| *b == b':')?);
-            uri::trim(name)
-                .eq_ignore_ascii_case(b"From")
-                .then_some(&value[1..])
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,28 +274,5 @@ mod tests {
                     Remote-Party-ID: <sip:+77010000004@x>;party=calling, <sip:+77010000005@x>;party=called";
         let numbers = ["+77010000001", "+77010000002", "+77010000003", "+77010000004"];
         assert_eq!(read(head, b"", Kind::Call), numbers);
-    }
-
-    #[test]
-    fn senders_of_short_messages_stand_in_the_body() {
-        let head = "From: <sip:+62811000000@x>;tag=1\r\nContent-Type: application/vnd.3gpp.sms";
-        let delivered = [
-            1, 7, 4, 0x91, 0x26, 0x18, 0x01, 0, 12, 0x04, 11, 0x91, 0x77, 0x10, 0x32, 0x54, 0x76, 0xf8, 0, 0,
-        ];
-        assert_eq!(read(head, &delivered, Kind::Message), ["+77012345678"]);
-        assert_eq!(read(head, &delivered[..12], Kind::Message), ["+62811000000"]);
-        let head = "From: <sip:+62811000000@x>;tag=1\r\nc: Message/CPIM;x=y";
-        assert_eq!(
-            read(
-                head,
-                b"To: <im:a@b>\r\nFrom: \"x\" <im:+77012345678@b>\r\n\r\nFrom: <im:+1@b>",
-                Kind::Message
-            ),
-            ["+77012345678"]
-        );
-        assert_eq!(
-            read(head, b"\r\nFrom: <im:+77012345678@b>\r\n", Kind::Message),
-            ["+62811000000"]
-        );
     }
 }

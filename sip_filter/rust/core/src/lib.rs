@@ -31,6 +31,7 @@ pub mod inquiry;
 pub mod manners;
 pub mod message;
 pub mod names;
+pub mod originator;
 pub mod own_plan;
 pub mod plan;
 pub mod privacy;
