@@ -45,8 +45,9 @@ fuzz: ## Fuzz the element and the framing for ten minutes each (nightly Rust and
 	$(CARGO) +nightly fuzz run element -- -max_total_time=600
 	$(CARGO) +nightly fuzz run frame -- -max_total_time=600
 
-bench: setup ## The figures that the README quotes
-	$(BIN)/python perf/run.py
+bench: setup ## Palang beside its rivals, with every bar: the figures that the README quotes (QUICK=1: one row)
+	@.ci/need kamailio=kamailio /usr/share/doc/kamailio-python3-modules=kamailio-python3-modules
+	$(BIN)/python -P -m perf.run $(if $(QUICK),--rounds 1 --rows reject)
 
 docs: setup ## Write the generated pages anew
 	$(BIN)/python -P -m agent.reference
