@@ -47,6 +47,7 @@ def run(program: str, server: Server, scenario: dict[str, Any]) -> Measured:
     if server.name == "echo":
         callers = [(caller, 0) for caller, _ in callers]
     asked = {**scenario, "server": server.addresses[transport], "callers": callers}
+    server.prepare()
     before = server.cpu()
     done = subprocess.run(pinned([program, json.dumps(asked)], 1), capture_output=True, text=True, check=False)
     if done.returncode:

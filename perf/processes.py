@@ -36,6 +36,8 @@ class Server:
     process: subprocess.Popen[str] | None = None
     """None where there is no server: calls go straight to the callee."""
     pids: list[int] = field(default_factory=list)
+    prepare: Callable[[], None] = lambda: None
+    """Done before each run."""
 
     def cpu(self) -> float:
         """Seconds of CPU that all its processes have used."""

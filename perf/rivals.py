@@ -2,8 +2,8 @@
 
 Palang is the gateway of the wheel with one worker. Kamailio runs `kamailio/filter.cfg`, its fastest honest
 configuration. The echo is the floor: it sends back as many bytes as Palang's answer has, and reads none. `hook` and
-`no_hook` are Kamailio with the Python script that we ship, once as it is and once with the question to the hook left
-out. `direct` is no server at all: calls go to the callee.
+`no_hook` are one Kamailio with the Python script that we ship, as it is and with the question to the hook left out.
+`direct` is no server at all: calls go to the callee.
 """
 
 import json
@@ -14,15 +14,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from perf.processes import Server, first_line, start, tree, wait_for
+from perf.processes import BenchError, Server, first_line, start, tree, wait_for
 from sip_filter import Writer, list_digest
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = Path(__file__).parent / "kamailio"
 SHIPPED = ROOT / "config" / "switches" / "kamailio"
-CALLERS = "127.0.2.0/24"
+CALLERS, PEER = "127.0.2.0/24", "127.0.2.0"
+ASK, LEAVE = "127.0.4.1", "127.0.4.2"
+"""Whoever calls from these turns the question to the hook on or off."""
 CALLEE_HOST = "127.0.3.1"
 
 
@@ -53,7 +56,7 @@ def load_list(stand: Stand) -> None:
     writer.close()
 
 
-def palang(stand: Stand) -> Server:
+def palang(stand: Stand) -> list[Server]:
     settings = {
         "listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"],
         "workers": 1,
@@ -66,75 +69,82 @@ def palang(stand: Stand) -> Server:
     command = [sys.executable, "-P", str(Path(__file__).with_name("palang_server.py"))]
     process = start("palang", [*command, str(stand.live), json.dumps(settings)], log)
     bound = json.loads(first_line("palang", process, log))
-    return Server("palang", dict(address.split(":", 1) for address in bound), process, [process.pid])
+    return [Server("palang", dict(address.split(":", 1) for address in bound), process, [process.pid])]
 
 
-def echo(stand: Stand) -> Server:
+def echo(stand: Stand) -> list[Server]:
     log = stand.folder / "echo.log"
     process = start("echo", [stand.programs["echo"], "127.0.0.1:0", str(stand.echo_bytes)], log)
-    return Server("echo", {"udp": f"127.0.0.1:{first_line('echo', process, log)}"}, process, [process.pid])
+    return [Server("echo", {"udp": f"127.0.0.1:{first_line('echo', process, log)}"}, process, [process.pid])]
 
 
-def direct(stand: Stand) -> Server:
-    return Server("direct", {"udp": stand.callee})
+def direct(stand: Stand) -> list[Server]:
+    return [Server("direct", {"udp": stand.callee})]
 
 
-def kamailio(stand: Stand) -> Server:
+def kamailio(stand: Stand) -> list[Server]:
     tables = stand.folder / "tables"
     tables.mkdir(exist_ok=True)
     (tables / "version").write_text("table_name(string) table_version(int)\nprefixes:1\n")
     rows = "".join(f"+77{i:02}:1\n" for i in range(100))
     (tables / "prefixes").write_text(f"tprefix(string) tvalue(string)\n{rows}")
     terms = {"NEXT_HOP": stand.callee, "NUMBERS": str(stand.numbers), "FOLDER": str(tables)}
-    return _kamailio("kamailio", stand, "filter.cfg", terms)
+    return [_kamailio("kamailio", stand, "filter.cfg", terms)]
 
 
-def hook(stand: Stand) -> Server:
-    return _scripted("hook", stand, "palang.py")
-
-
-def no_hook(stand: Stand) -> Server:
-    return _scripted("no_hook", stand, "unasked.py")
-
-
-RIVALS: dict[str, Callable[[Stand], Server]] = {
-    "palang": palang,
-    "kamailio": kamailio,
-    "echo": echo,
-    "direct": direct,
-    "hook": hook,
-    "no_hook": no_hook,
-}
-
-
-@contextmanager
-def running(name: str, stand: Stand) -> Iterator[Server]:
-    """A rival from start to stop."""
-    server = RIVALS[name](stand)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def _scripted(name: str, stand: Stand, script: str) -> Server:
-    folder = stand.folder / name
+def scripted(stand: Stand) -> list[Server]:
+    """Kamailio under the script that we ship: one process, asking the hook or not."""
+    folder = stand.folder / "scripted"
     folder.mkdir()
-    for source in (SHIPPED / "palang.py", CONFIGS / "unasked.py"):
+    for source in (SHIPPED / "palang.py", CONFIGS / "script.py"):
         shutil.copy(source, folder)
     settings = f"""
 site = "{site.getsitepackages()[0]}"
 live = "{stand.live}"
 next_hop = "sip:{stand.callee}"
 protected = ["112"]
+"""
+    for name, network in {"intl": CALLERS, "ask": f"{ASK}/32", "leave": f"{LEAVE}/32"}.items():
+        settings += f"""
 [[trunks]]
-name = "intl"
-sources = ["{CALLERS}"]
+name = "{name}"
+sources = ["{network}"]
 plan = "international"
 trusted = true
 """
     (folder / "palang.toml").write_text(settings)
-    return _kamailio(name, stand, "script.cfg", {"SCRIPT": str(folder / script)})
+    asking = _kamailio("hook", stand, "script.cfg", {"SCRIPT": str(folder / "script.py")})
+    host, port = asking.addresses["udp"].split(":")
+
+    def turn(source: str) -> None:
+        if _status(host, int(port), source, hops=70) is None:
+            raise BenchError(f"{asking.name} did not answer {source}")
+
+    asking.prepare = partial(turn, ASK)
+    leaving = Server("no_hook", asking.addresses, None, asking.pids, partial(turn, LEAVE))
+    return [asking, leaving]
+
+
+STARTS: dict[str, Callable[[Stand], list[Server]]] = {
+    "palang": palang,
+    "kamailio": kamailio,
+    "echo": echo,
+    "direct": direct,
+    "hook": scripted,
+    "no_hook": scripted,
+}
+"""What starts each rival; one start may bring several."""
+
+
+@contextmanager
+def started(start: Callable[[Stand], list[Server]], stand: Stand) -> Iterator[list[Server]]:
+    """Rivals until they are stopped."""
+    servers = start(stand)
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
 
 
 def _kamailio(name: str, stand: Stand, config: str, terms: dict[str, str]) -> Server:
@@ -150,31 +160,31 @@ def _kamailio(name: str, stand: Stand, config: str, terms: dict[str, str]) -> Se
     command = [program, "-DD", "-E", "-m", "1024", "-M", "16", "-Y", str(folder), "-f", str(filled)]
     process = start(name, command, log)
     host, port = address.split(":")
-    wait_for(name, process, lambda: _answers(host, int(port)), log)
+    wait_for(name, process, lambda: _status(host, int(port), PEER, hops=0) is not None, log)
     return Server(name, {"udp": address, "tcp": address}, process, tree(process.pid))
 
 
-def _answers(host: str, port: int) -> bool:
-    """Whether a Kamailio refuses a request that may go no further."""
+def _status(host: str, port: int, source: str, hops: int) -> int | None:
+    """What a Kamailio answers to an INVITE of a blocked caller; None when it doesn't."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.bind((CALLERS.partition("/")[0], 0))
+        peer.bind((source, 0))
         peer.settimeout(0.2)
         here = "{}:{}".format(*peer.getsockname())
         lines = [
-            "OPTIONS sip:x@127.0.0.1 SIP/2.0",
+            "INVITE sip:+622150001234@127.0.0.1 SIP/2.0",
             f"Via: SIP/2.0/UDP {here};branch=z9hG4bKready;rport",
-            "Max-Forwards: 0",
-            "From: <sip:x@127.0.0.1>;tag=1",
-            "To: <sip:x@127.0.0.1>",
+            f"Max-Forwards: {hops}",
+            "From: <sip:+77001234567@127.0.0.1>;tag=1",
+            "To: <sip:+622150001234@127.0.0.1>",
             f"Call-ID: ready@{here}",
-            "CSeq: 1 OPTIONS",
+            "CSeq: 1 INVITE",
             "Content-Length: 0",
         ]
         try:
             peer.sendto("\r\n".join([*lines, "", ""]).encode(), (host, port))
-            return peer.recv(2048).startswith(b"SIP/2.0 483 ")
+            return int(peer.recv(2048)[8:11])
         except OSError:
-            return False
+            return None
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ from perf import load, report
 from perf.load import Measured
 from perf.parts import PARTS
 from perf.processes import BenchError, Server
-from perf.rivals import CALLEE_HOST, Stand, free_port, load_list, running
+from perf.rivals import CALLEE_HOST, STARTS, Stand, free_port, load_list, started
 from perf.rows import CURVE, EVERYBODY, ROWS, Row
 
 Rounds = list[dict[str, Measured]]
@@ -41,12 +41,14 @@ def measure(rows: Sequence[Row], programs: dict[str, str], numbers: int, length:
         stand = Stand(Path(folder), numbers, f"{CALLEE_HOST}:{free_port()}", programs)
         load_list(stand)
         servers: dict[str, Server] = {}
-        for name in dict.fromkeys(["palang", *(rival for row in rows for rival in row.rivals)]):
-            _say(f"starting {name}")
-            servers[name] = stack.enter_context(running(name, stand))
-            answer_bytes = _prove(programs["load"], servers[name], stand)
-            if name == "palang":
-                stand = replace(stand, echo_bytes=answer_bytes)
+        rivals = ["palang", *(rival for row in rows for rival in row.rivals)]
+        for start in dict.fromkeys(STARTS[name] for name in rivals):
+            _say(f"starting {start.__name__}")
+            for server in stack.enter_context(started(start, stand)):
+                servers[server.name] = server
+                answer_bytes = _prove(programs["load"], server, stand)
+                if server.name == "palang":
+                    stand = replace(stand, echo_bytes=answer_bytes)
         return {row.name: _go_round(row, servers, stand, length) for row in rows}
 
 
