@@ -86,6 +86,7 @@ async def _node(node: RosterNode) -> dict[str, Any]:
         "trunk_counters": state.get("trunk_counters", {}),
         "counters": state.get("counters", {}),
         "not_taken": state.get("not_taken", []),
+        "card_error": state.get("card_error", ""),
         "entries": state.get("sizes", {}).get("numbers", 0) + state.get("sizes", {}).get("prefixes", 0),
         "error": "",
     }
@@ -129,6 +130,8 @@ def _node_complaints(node: dict[str, Any], head: Head | None) -> list[str]:
     if node["bypass"]:
         found.append(f"node {node['node']} is bypassed: nothing is enforced on it")
     found += [f"node {node['node']} keeps what it had; newer {why}" for why in node["not_taken"]]
+    if node["card_error"]:
+        found.append(f"node {node['node']} can't sign the card of a 608, and answers 603: {node['card_error']}")
     hops = node["next_hops"]
     found += [
         f"node {node['node']}: next hop {hop['name']} misses its checks; new calls go around it"

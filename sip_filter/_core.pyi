@@ -265,7 +265,7 @@ class Gateway:
           trusted       whether its identities can earn an allow; otherwise its P-Asserted-Identity is removed (false)
           mode          "enforce", "shadow" or "off" ("enforce")
           response      "603", "603+" (needs a contact in redress), "608" (needs redress.card_url; 603 for calls without
-                        Feature-Caps +sip.608) or "403" ("603")
+                        Feature-Caps +sip.608, and while `card_signed` tells of no good card) or "403" ("603")
           role          "interconnect", or "dip": requests are judged and answered, never forwarded ("interconnect")
           dip_pass      what a dip says of calls that may go on: "404", or "302" to the Request-URI ("404")
           max_per_s     new calls and messages a second that one worker takes, 1 to 1,000,000 (no limit)
@@ -312,6 +312,9 @@ class Gateway:
 
     def next_hops(self) -> list[HopState]:
         """The next hops that are configured now, and whether they answer."""
+
+    def card_signed(self, seconds: float) -> None:
+        """The card of a 608 is good for so many seconds from now; without that, or later, a 608 is sent as 603."""
 
     def synthetic(self, trunk: str, numbers: Sequence[str]) -> list[tuple[str, int]]:
         """What a call from each number would get on a trunk: its final status, or 0 when no rule refuses it.

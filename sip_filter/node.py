@@ -33,6 +33,8 @@ PROOF_NUMBERS = 10_000
 """Numbers in one question for proof."""
 CARD_SECONDS = 30
 """Age at which the card of a 608 is signed anew; receivers refuse one of more than a minute (RFC 8688 §3.2.2)."""
+CARD_GOOD_SECONDS = 50
+"""Age above which no 608 points to it any more: the receiver needs time to fetch it."""
 WATCH_SECONDS = 2.0
 """Between two looks at the files of certificates and keys."""
 
@@ -86,7 +88,7 @@ class Node:
         self._origin = writer.origin
         self._keeper = Keeper(writer, clock, reach)
         self._gateway = _core.Gateway(str(node.live), core_settings)
-        self._card, self._card_at = _card(gateway), 0.0
+        self._card, self._card_at, self._card_error = _card(gateway), 0.0, ""
         self._unhealthy: set[str] = set()
         self._not_taken: dict[str, str] = {}
         self._reloads = {"reloads": 0, "reloads_refused": 0}
@@ -197,16 +199,23 @@ class Node:
         self._unhealthy = down
 
     async def _renew_card(self) -> None:
-        """Sign the card anew before a receiver would find it old. A failure leaves the old one and is tried again."""
+        """Sign the card anew before a receiver would find it old. A failure is followed by a try each second, and the
+        gateway stops pointing to the old one by itself.
+        """
         card, now = self._card, self._clock()
         if card is None or abs(now - self._card_at) < CARD_SECONDS:
             return
         try:
+            began = time.monotonic()
             await asyncio.to_thread(card.write, now)
             if card is self._card:  # A reload meanwhile asks for another.
-                self._card_at = now
-        except OSError as error:
-            _log.error("node.card_not_written", error=str(error), effect="608 points to a card that is old")
+                self._gateway.card_signed(max(0.0, CARD_GOOD_SECONDS - (time.monotonic() - began)))
+                self._card_at, self._card_error = now, ""
+        except Exception as error:  # noqa: BLE001 - whatever the reason, a node without a card answers 603
+            if not self._card_error:
+                effect = f"a card older than {CARD_GOOD_SECONDS} s is not pointed to: 603 instead of 608"
+                _log.error("node.card_not_written", error=str(error), effect=effect)
+            self._card_error = str(error)
 
     # --- the control socket
 
@@ -245,6 +254,7 @@ class Node:
             "origin": self._origin,
             "listen": self.addresses,
             "not_taken": [f"{what}: {why}" for what, why in self._not_taken.items()],
+            "card_error": self._card_error,
             "next_hops": self._gateway.next_hops(),
             "trunk_counters": self._gateway.trunk_counters(),
             "sizes": await self._keeper.sizes(),

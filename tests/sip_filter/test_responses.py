@@ -59,12 +59,36 @@ def test_603_plus_is_written_as_its_standard_says(bench: Bench) -> None:
 
 def test_608_goes_to_calls_whose_way_can_show_it(bench: Bench) -> None:
     change(bench, response="608")
+    bench.gateway.card_signed(60)
     call = Message(bench.trunk)
     call.headers = ["Feature-Caps: *;+sip.608"]
     answer = reply(bench, call)
     assert answer.startswith(b"SIP/2.0 608 Rejected\r\n")
     assert headers(answer, "Call-Info") == ["<https://redress.example/card.jws>;purpose=jwscard"]
     assert status(reply(bench, Message(bench.trunk))) == 603
+    assert bench.gateway.counters()["cards_stale"] == 0
+
+
+def test_608_points_to_no_card_that_is_stale(bench: Bench) -> None:
+    change(bench, response="608")
+
+    def call() -> Message:
+        message = Message(bench.trunk)
+        message.headers = ["Feature-Caps: *;+sip.608"]
+        return message
+
+    first = call()
+    assert status(reply(bench, first)) == 603, "none was signed yet"
+    bench.gateway.card_signed(60)
+    change(bench, label_from=True)
+    second = call()
+    assert status(reply(bench, second)) == 608, "it outlives a change of settings"
+    assert status(reply(bench, first)) == 603 and status(reply(bench, second)) == 608, "copies get the same"
+    bench.gateway.card_signed(0)
+    assert status(reply(bench, call())) == 603
+    assert bench.gateway.counters()["cards_stale"] == 2
+    with pytest.raises(ValueError, match="seconds -1 must be 0 or more"):
+        bench.gateway.card_signed(-1.0)
 
 
 @pytest.mark.parametrize(("dip_pass", "expected"), [("404", 404), ("302", 302)])

@@ -1,6 +1,7 @@
 """Files of certificates and keys that are replaced while a node runs: taken over, or refused loudly."""
 
 import asyncio
+import json
 import os
 import socket
 import ssl
@@ -10,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc.jwk import ECKey
 
+from sip_filter import Writer, list_digest, settings
 from sip_filter import node as node_module
-from sip_filter import settings
 from sip_filter.control import ask
 from sip_filter.node import Node
 from sip_filter.watch import Watch
 from tests.book import eventually
-from tests.sip_filter.peers import KEY
+from tests.sip_filter.peers import KEY, Message
 from tests.sip_filter.test_node import Place
 from tests.sip_filter.test_streams import Authority
 
@@ -137,3 +139,45 @@ async def test_what_is_broken_changes_nothing_and_is_told(
 
         await eventually(mended, "taken over")
     assert "node.reload_refused" in capsys.readouterr().out
+
+
+async def test_a_card_that_can_not_be_signed_is_not_pointed_to(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "CARD_SECONDS", 0)
+    monkeypatch.setattr(node_module, "CARD_GOOD_SECONDS", 2)
+    folder = tmp_path / "card"
+    folder.mkdir()
+    (tmp_path / "card.key").write_text(json.dumps(ECKey.generate_key("P-256").as_dict(private=True)))
+    redress = settings.Redress(
+        name="Operator",
+        url="https://redress.example",
+        card_url="https://redress.example/card.jws",
+        card_x5u="https://redress.example/cert.pem",
+        card_file=folder / "card.jws",
+        card_key=tmp_path / "card.key",
+    )
+    trunk = place.gateway.trunks[0].model_copy(update={"response": "608"})
+    place.gateway = place.gateway.model_copy(update={"redress": redress, "trunks": (trunk,)})
+    writer, lines = Writer(place.node.live, place.node.state), ["+77*\torder reject enforce both"]
+    writer.load(1, 1, lines, list_digest(lines), 0)
+    writer.close()
+
+    def answer() -> bytes:
+        """What a caller gets that can show a 608."""
+        call = Message(place.trunk)
+        call.headers = ["Feature-Caps: *;+sip.608"]
+        place.trunk.send(call.bytes())
+        return place.trunk.receive().split()[1]
+
+    async with running(place, tmp_path):
+        await eventually(lambda: answer() == b"608", "a card is signed")
+        fresh = (folder / "card.jws").read_text()
+        await eventually(lambda: (folder / "card.jws").read_text() != fresh, "and signed again")
+        folder.rename(tmp_path / "away")
+        await eventually(lambda: answer() == b"603", "the last card has become stale")
+        found = await state(place)
+        assert found["counters"]["cards_stale"] >= 1 and "card.jws" in found["card_error"]
+        (tmp_path / "away").rename(folder)
+        await eventually(lambda: answer() == b"608", "signed again")
+        assert (await state(place))["card_error"] == ""

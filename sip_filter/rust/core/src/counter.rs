@@ -77,6 +77,8 @@ counters!(
     Shed = "shed",
     /// Calls and messages of a dip trunk that may go on, answered so.
     DipPassed = "dip_passed",
+    /// Refusals sent as 603 because no card that is young enough was there for a 608.
+    CardStale = "cards_stale",
     /// Calls that carry an ISUP message (SIP-I).
     Isup = "isup",
     /// Messages to an untrusted trunk whose asserted identity was removed because they ask for privacy.

@@ -336,7 +336,11 @@ impl Turn<'_> {
         };
         if verdict == Verdict::Reject {
             let response = self.trunk(trunk).response;
-            let refusal = Refusal::of_rule(response, self.message, &self.element.setup.redress);
+            let (redress, now) = (&self.element.setup.redress, self.arrival.now);
+            let (refusal, counted) = Refusal::of_rule(response, self.message, redress, now);
+            counted
+                .into_iter()
+                .for_each(|counter| self.output.marks.add(counter));
             return self.end(refusal, Counter::Rejected);
         }
         if self.trunk(trunk).is_dip() {

@@ -1,5 +1,9 @@
 //! The final responses that end a call or message here, and what they tell the caller's side.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+
+use crate::counter::Counter;
 use crate::message::{Message, Start};
 use crate::privacy;
 use crate::reply;
@@ -38,16 +42,25 @@ const ROWS: [(Refusal, u16, u16, &str); 8] = [
 const RETRY_AFTER: &[u8] = b"Retry-After: 5";
 
 impl Refusal {
-    /// What a rule's refusal is on a trunk: its configured response, or 603 where that can't be given.
-    pub fn of_rule(response: Response, message: &Message<'_>, redress: &Redress) -> Refusal {
+    /// What a rule's refusal is on a trunk at `now`: its configured response, or 603 where that can't be given; and what
+    /// is to be counted of that.
+    pub fn of_rule(
+        response: Response,
+        message: &Message<'_>,
+        redress: &Redress,
+        now: u64,
+    ) -> (Refusal, Option<Counter>) {
         match response {
-            Response::Forbidden => Refusal::Forbidden,
-            Response::NetworkBlocked if redress.reason.is_some() => Refusal::NetworkBlocked,
+            Response::Forbidden => (Refusal::Forbidden, None),
+            Response::NetworkBlocked if redress.reason.is_some() => (Refusal::NetworkBlocked, None),
             // RFC 8688 §3.2: who can't show a 608 would need an announcement instead.
             Response::Rejected if redress.card.is_some() && privacy::understands_608(message) => {
-                Refusal::Rejected
+                match redress.term.is_good(now) {
+                    true => (Refusal::Rejected, None),
+                    false => (Refusal::Decline, Some(Counter::CardStale)),
+                }
             }
-            _ => Refusal::Decline,
+            _ => (Refusal::Decline, None),
         }
     }
 
@@ -100,19 +113,36 @@ impl Refusal {
 pub struct Redress {
     reason: Option<Box<[u8]>>,
     card: Option<Box<[u8]>>,
+    pub term: CardTerm,
+}
+
+/// Until when the card of a 608 is good; before it is first signed it is not. Clones are the same card's: they outlive a
+/// change of settings.
+#[derive(Clone, Default)]
+pub struct CardTerm(Arc<AtomicU64>);
+
+impl CardTerm {
+    /// `until` is a moment of the clock that `Arrival::now` has, in milliseconds.
+    pub fn extend(&self, until: u64) {
+        self.0.store(until, Relaxed);
+    }
+
+    pub fn is_good(&self, now: u64) -> bool {
+        now < self.0.load(Relaxed)
+    }
 }
 
 impl Redress {
     /// `contact` is "url", "tel" or "email" and its value; `id` stands before the hash of the call in a 603+;
-    /// `card` is where the signed card of a 608 is fetched.
-    pub fn new(contact: Option<(&str, &str)>, id: &str, card: Option<&str>) -> Redress {
+    /// `card` is where the signed card of a 608 is fetched, and `term` says whether it is young enough.
+    pub fn new(contact: Option<(&str, &str)>, id: &str, card: Option<&str>, term: CardTerm) -> Redress {
         let reason = contact.map(|(kind, value)| {
             format!("Reason: SIP;cause=603;text=\"v=analytics1;{kind}={value};id={id}")
                 .into_bytes()
                 .into()
         });
         let card = card.map(|url| format!("Call-Info: <{url}>;purpose=jwscard").into_bytes().into());
-        Redress { reason, card }
+        Redress { reason, card, term }
     }
 }
 

@@ -12,7 +12,7 @@ use palang_core::identity::Terms;
 use palang_core::list;
 use palang_core::manners::{Manners, Role};
 use palang_core::plan::Plan;
-use palang_core::refusal::{Redress, Refusal};
+use palang_core::refusal::{CardTerm, Redress, Refusal};
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
 
 const TRUNK: &str = "198.51.100.7:5060";
@@ -66,6 +66,7 @@ impl Bench {
                 Some(("url", "https://redress.example/")),
                 "op-",
                 Some("https://redress.example/card"),
+                signed(),
             ),
             checks: Checks::default(),
         };
@@ -163,6 +164,13 @@ fn a_603_plus_says_who_blocked_and_where_to_complain() {
     assert_ne!(header(&other, "Reason"), [reason]);
 }
 
+/// The term of a card that is good.
+fn signed() -> CardTerm {
+    let term = CardTerm::default();
+    term.extend(u64::MAX);
+    term
+}
+
 #[test]
 fn a_608_goes_only_where_it_can_be_shown() {
     let mut bench = Bench::new(|setup| setup.trunks[0].response = Response::Rejected);
@@ -173,8 +181,14 @@ fn a_608_goes_only_where_it_can_be_shown() {
         ["<https://redress.example/card>;purpose=jwscard"]
     );
     assert_eq!(bench.status(&request("INVITE", BLOCKED, 2, "")), 603);
+    bench.element.setup.redress.term.extend(bench.now);
+    assert_eq!(bench.status(&request("INVITE", BLOCKED, 3, CAPS)), 603, "stale");
+    assert!(bench.counted(Counter::CardStale));
+    let copy = request("INVITE", BLOCKED, 1, CAPS);
+    assert_eq!(bench.status(&copy), 608, "a copy gets what the first got");
     bench.element.setup.redress = Redress::default();
-    assert_eq!(bench.status(&request("INVITE", BLOCKED, 3, CAPS)), 603);
+    assert_eq!(bench.status(&request("INVITE", BLOCKED, 4, CAPS)), 603);
+    assert!(!bench.counted(Counter::CardStale));
 }
 
 #[test]
@@ -184,7 +198,7 @@ fn the_longest_answers_keep_within_400_bytes() {
     for response in [Response::NetworkBlocked, Response::Rejected] {
         let mut bench = Bench::new(|setup| {
             setup.trunks[0].response = response;
-            setup.redress = Redress::new(Some(("email", &long)), &id, Some(&long));
+            setup.redress = Redress::new(Some(("email", &long)), &id, Some(&long), signed());
         });
         let short =
             "INVITE tel:1 SIP/2.0\r\nv:SIP/2.0/UDP a;rport\r\nf:<tel:+77012345678>;tag=1\r\nt:<tel:1>\r\n\

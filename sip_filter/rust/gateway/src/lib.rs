@@ -217,6 +217,13 @@ impl Gateway {
         self.lock().shared.element().setup.hops.clone()
     }
 
+    /// The card of a 608 has been signed: it may be pointed to for so long from now.
+    pub fn card_signed(&self, good_for: Duration) {
+        let shared = Arc::clone(&self.lock().shared);
+        let until = shared.now().saturating_add(good_for.as_millis() as u64);
+        shared.element().setup.redress.term.extend(until);
+    }
+
     /// What a call from each number would get on a trunk: its final status, or 0 when no rule refuses it.
     ///
     /// A real INVITE in the trunk's dial plan goes through the workers' own pipeline and list; it is not sent,

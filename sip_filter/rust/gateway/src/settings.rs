@@ -13,13 +13,14 @@ use palang_core::manners::{Manners, Role, Tally};
 use palang_core::names::TlsName;
 use palang_core::own_plan::Row;
 use palang_core::plan::{Plan, EDITIONS};
-use palang_core::refusal::{Redress, Refusal};
+use palang_core::refusal::Refusal;
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
 use palang_core::transport::{Local, Transport};
 use serde_json::{Map, Value};
 
 use crate::stream::{Limits, Terms as StreamTerms};
 use crate::tls;
+use redress::RedressRow;
 
 /// A message for a person: `trunks[0].plan: "x" is not a dial plan (…)`.
 pub type Wrong = String;
@@ -116,6 +117,7 @@ impl Settings {
 
     /// Takes over what is known of trunks and next hops that stay: counts and health are not settings.
     pub fn adopt(&mut self, old: &Settings, retired: &[Hop]) {
+        self.redress.term = old.redress.term.clone();
         for trunk in &mut self.trunks {
             if let Some(known) = old.trunks.iter().find(|known| known.name == trunk.name) {
                 trunk.manners.tally = known.manners.tally.clone();
@@ -310,90 +312,6 @@ fn manners(row: &mut Table) -> Result<Manners, Wrong> {
         label_from: row.flag("label_from")?.unwrap_or(false),
         tally: Tally::default(),
     })
-}
-
-/// Longest contact and card URL: a response may be at most 400 bytes longer than its request.
-const CONTACT_BYTES: usize = 128;
-/// Longest `id` of a 603+ (ATIS-1000099) less the 16 hex digits that we put behind it.
-const ID_BYTES: usize = 64 - 16;
-
-/// Where blocked callers can complain.
-#[derive(Default)]
-struct RedressRow {
-    contact: Option<(&'static str, String)>,
-    id: String,
-    card: Option<String>,
-}
-
-impl RedressRow {
-    fn read(mut row: Table) -> Result<RedressRow, Wrong> {
-        let mut contact = None;
-        for kind in ["url", "tel", "email"] {
-            if let Some(value) = row.optional(kind, contact_value)? {
-                if let Some((other, _)) = contact.replace((kind, value)) {
-                    return Err(format!(
-                        "{}{kind}: {other} is set too; 603+ names one contact",
-                        row.prefix()
-                    ));
-                }
-            }
-        }
-        let found = RedressRow {
-            contact,
-            id: row.optional("id", id_prefix)?.unwrap_or_default(),
-            card: row.optional("card_url", contact_value)?,
-        };
-        row.finish()?;
-        Ok(found)
-    }
-
-    fn redress(&self) -> Redress {
-        let contact = self.contact.as_ref().map(|(kind, value)| (*kind, value.as_str()));
-        Redress::new(contact, &self.id, self.card.as_deref())
-    }
-
-    /// A trunk's response needs what it sends.
-    fn check(&self, trunks: &[TrunkRow]) -> Result<(), Wrong> {
-        for (i, trunk) in trunks.iter().enumerate() {
-            let lacks = match trunk.response {
-                Response::NetworkBlocked if self.contact.is_none() => {
-                    "603+ needs redress.url, .tel or .email"
-                }
-                Response::Rejected if self.card.is_none() => "608 needs redress.card_url",
-                _ => continue,
-            };
-            return Err(format!("trunks[{i}].response: {lacks}"));
-        }
-        Ok(())
-    }
-}
-
-fn contact_value(value: Value, key: String) -> Result<String, Wrong> {
-    let text = string(value, &key)?;
-    let fits = (1..=CONTACT_BYTES).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"\"<>;\\,".contains(&b));
-    match fits {
-        true => Ok(text),
-        false => Err(format!(
-            "{key}: {text:?} can't stand in a header field (1 to {CONTACT_BYTES} of ASCII without space \" < > ; , \\)"
-        )),
-    }
-}
-
-fn id_prefix(value: Value, key: String) -> Result<String, Wrong> {
-    let text = string(value, &key)?;
-    let fits = text.len() <= ID_BYTES
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-    match fits {
-        true => Ok(text),
-        false => Err(format!(
-            "{key}: {text:?} is not up to {ID_BYTES} of A-Z, a-z, 0-9, _ and -"
-        )),
-    }
 }
 
 fn checks(mut row: Table) -> Result<Checks, Wrong> {
@@ -634,5 +552,6 @@ impl Table {
 }
 
 mod peers;
+mod redress;
 #[cfg(test)]
 mod tests;

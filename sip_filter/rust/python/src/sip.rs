@@ -103,6 +103,13 @@ impl Gateway {
         rows.collect()
     }
 
+    fn card_signed(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let good_for = Duration::try_from_secs_f64(seconds)
+            .map_err(|_| PyValueError::new_err(format!("seconds {seconds} must be 0 or more")))?;
+        py.detach(|| self.inner.card_signed(good_for));
+        Ok(())
+    }
+
     fn synthetic(&self, py: Python<'_>, trunk: &str, numbers: Vec<String>) -> PyResult<Vec<(String, u16)>> {
         let statuses = py
             .detach(|| self.inner.synthetic(trunk, &numbers))
