@@ -71,10 +71,8 @@ def _go_round(row: Row, servers: dict[str, Server], stand: Stand, length: Length
     for turn in range(length.rounds + 1):
         shift = turn % len(row.rivals)
         order = row.rivals[shift:] + row.rivals[:shift]
-        seconds = length.seconds if turn else length.seconds / 5
-        one = {
-            name: load.run(stand.programs["load"], servers[name], {**scenario, "seconds": seconds}) for name in order
-        }
+        asked = {**scenario, "seconds": length.seconds if turn else length.seconds / 5}
+        one = {name: load.run(stand.programs["load"], servers[name], asked, row.most_lost) for name in order}
         if turn:
             rounds.append(one)
             told = ", ".join(f"{name} {one[name].cpu_us:.2f} µs, p99 {one[name].p99_us:.0f} µs" for name in row.rivals)

@@ -40,6 +40,7 @@ pub fn run(scenario: &Scenario) -> io::Result<Outcome> {
             answered = now;
         } else if now - answered > PATIENCE.as_nanos() as u64 {
             calls.lose();
+            answered = now;
         }
         if is_over && calls.open() == 0 {
             break;
