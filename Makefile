@@ -45,9 +45,10 @@ fuzz: ## Fuzz the element and the framing for ten minutes each (nightly Rust and
 	$(CARGO) +nightly fuzz run element -- -max_total_time=600
 	$(CARGO) +nightly fuzz run frame -- -max_total_time=600
 
-bench: setup ## Palang beside its rivals, with every bar: the figures that the README quotes (QUICK=1: one row)
+bench: setup .venv/perf-installed ## Palang beside its rivals, with every bar: the figures that the README quotes (QUICK=1: one row)
 	@.ci/need kamailio=kamailio /usr/share/doc/kamailio-python3-modules=kamailio-python3-modules
 	$(BIN)/python -P -m perf.run $(if $(QUICK),--rounds 1 --rows reject)
+	@$(BIN)/python -P -m perf.plot
 
 docs: setup ## Write the generated pages anew
 	$(BIN)/python -P -m agent.reference
@@ -61,6 +62,11 @@ clean: ## Remove everything that was made here
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing Python packages"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv -r requirements.lock
+	@touch $@
+
+# What draws the plot is for `make bench` alone.
+.venv/perf-installed: .venv/installed perf/requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv -r perf/requirements.lock
 	@touch $@
 
 $(CORE): .venv/installed $(RUST)
