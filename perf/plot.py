@@ -43,6 +43,8 @@ def _cost(axes: Any, rows: Mapping[str, Any]) -> None:
             full = rows["reject"]["median"][name]
             axes.plot(full["calls_per_s"], full["cpu_us"], "D", color=COLOURS[name], label=f"{name}, saturated")
     axes.set(xscale="log", yscale="log", xlabel="calls refused per second", ylabel="server CPU per call, µs")
+    axes.set_yticks([2, 5, 10, 20, 50, 100], labels=["2", "5", "10", "20", "50", "100"], minor=False)
+    axes.tick_params(axis="y", which="minor", labelleft=False)
     axes.set_title("Refusing calls over UDP, 10⁶ numbers", fontsize=10)
     axes.grid(which="both", alpha=0.2)
     if axes.lines:

@@ -7,6 +7,7 @@ round that isn't counted; see README.md in this folder. `--rows` takes some rows
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from perf.rivals import CALLEE_HOST, STARTS, Stand, free_port, load_list, starte
 from perf.rows import CURVE, EVERYBODY, ROWS, Row
 
 Rounds = list[dict[str, Measured]]
+BEGAN = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def measure(rows: Sequence[Row], programs: dict[str, str], numbers: int, length:
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=memory, prefix="palang-bench-") as folder, ExitStack() as stack:
         stand = Stand(Path(folder), numbers, f"{CALLEE_HOST}:{free_port()}", programs)
+        _say(f"loading {numbers:,} numbers")
         load_list(stand)
         servers: dict[str, Server] = {}
         rivals = ["palang", *(rival for row in rows for rival in row.rivals)]
@@ -49,7 +52,9 @@ def measure(rows: Sequence[Row], programs: dict[str, str], numbers: int, length:
                 answer_bytes = _prove(programs["load"], server, stand)
                 if server.name == "palang":
                     stand = replace(stand, echo_bytes=answer_bytes)
-        return {row.name: _go_round(row, servers, stand, length) for row in rows}
+        found = {row.name: _go_round(row, servers, stand, length) for row in rows}
+        _say("stopping the servers")
+        return found
 
 
 def _prove(program: str, server: Server, stand: Stand) -> int:
@@ -81,7 +86,7 @@ def _go_round(row: Row, servers: dict[str, Server], stand: Stand, length: Length
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(f"{time.monotonic() - BEGAN:5.0f} s  {line}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
