@@ -4,8 +4,17 @@ import os
 import secrets
 from pathlib import Path
 
-from sip_filter.settings import KEY_BYTES
+from sip_filter.settings import KEY_BYTES, read_keys
 from sync.jws import generate_key, public_part, thumbprint, write_key
+
+
+def next_key(path: Path) -> str:
+    """The key that is to follow the first of a gateways' key file. Raises ValueError, OSError.
+
+    Its secret half is new; its naming half is the same, so that a call has one name under both (docs/keys.md).
+    """
+    current = read_keys(path)[0]
+    return secrets.token_hex(KEY_BYTES // 2) + current[KEY_BYTES:]
 
 
 def make_keys(folder: Path, name: str) -> dict[str, str]:

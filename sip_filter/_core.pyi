@@ -244,7 +244,8 @@ class Gateway:
                       UDP at least; port 0 takes a free one
         workers       threads per address, 1 to 64 (1)
         node          this node's name
-        key           64 hex digits, the same on all nodes: with it branches and tags are made
+        key           64 hex digits, the same on all nodes, or a list of up to three, the newest first: with that one
+                      branches and tags are made, all are accepted; the last 32 digits of all are best alike
         protected     called numbers that always pass, of 2 to 15 digits ([]); urn:service:sos always does
         plans         dial plans of one's own ([]); codes are 1 to 5 digits, X for any where told
           name, effective (an ISO date), source ("")

@@ -25,6 +25,7 @@ _MOST_CODE = 5
 BUILT_IN_PLANS = ("international", "id-national")
 _SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path less its end, unix(7)
 KEY_BYTES = 32
+MOST_KEYS = 3
 
 
 def _name(text: str) -> str:
@@ -401,7 +402,8 @@ class Gateway(Section):
     workers: int = Field(1, ge=1, le=64, description="Threads that answer packets.")
     key_file: Path = Field(
         Path("/var/lib/palang/gateway.key"),
-        description="File with 64 hex digits, the same on all nodes: with it branches and tags are made.",
+        description="File with the key of 64 hex digits that all nodes share, or up to three, a line each, while one"
+        " takes another's place: the first makes branches and tags, all are accepted.",
     )
     protected: tuple[Annotated[str, AfterValidator(_short_code)], ...] = Field(
         ("110", "112", "113", "115", "118", "119"), description="Called numbers that always pass, emergency first."
@@ -485,11 +487,18 @@ class Gateway(Section):
         """The settings as `_core.Gateway` takes them, with the key read from its file. Raises ValueError, OSError."""
         fields = self.model_dump(mode="json", exclude={"key_file", "redress"})
         tls = fields["tls"] if self.tls.certificate else None
-        made = {"tls": tls, "redress": self.redress.to_core(), "node": node, "key": self._key()}
+        made = {"tls": tls, "redress": self.redress.to_core(), "node": node, "key": read_keys(self.key_file)}
         return json.dumps({**fields, **made})
 
-    def _key(self) -> str:
-        text = self.key_file.read_text().strip()
-        if not re.fullmatch(rf"[0-9a-fA-F]{{{KEY_BYTES * 2}}}", text):
-            raise ValueError(f"{self.key_file} must hold {KEY_BYTES * 2} hex digits, it holds {len(text)} characters")
-        return text.lower()
+
+def read_keys(path: Path) -> list[str]:
+    """The keys that all nodes share, from their file, the one in use first. Raises ValueError, OSError."""
+    keys = path.read_text(encoding="ascii", errors="replace").split()
+    if not 1 <= len(keys) <= MOST_KEYS:
+        raise ValueError(f"{path} holds {len(keys)} keys; 1 to {MOST_KEYS} are possible, a line each")
+    for at, key in enumerate(keys, 1):
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{KEY_BYTES * 2}}}", key):
+            raise ValueError(f"{path}: key {at} must be {KEY_BYTES * 2} hex digits, it has {len(key)} characters")
+        if key in keys[: at - 1]:
+            raise ValueError(f"{path}: key {at} is there before")
+    return [key.lower() for key in keys]

@@ -29,6 +29,24 @@ def new(
     show(made, as_json, _paths)
 
 
+@app.command("next")
+def next_(
+    file: Annotated[Path, typer.Argument(help="The gateways' key file.")] = Path("keys/gateway.key"),
+    as_json: Json = False,
+) -> None:
+    """Print the key that is to follow the gateways' shared key; docs/keys.md says how it takes the other's place."""
+    from agent.keys import next_key
+
+    try:
+        key = next_key(file)
+    except (ValueError, OSError) as error:
+        fail(str(error), FAILED)
+    if as_json:
+        show({"key": key}, True, lambda _: None)
+    else:
+        print(key)  # noqa: T201
+
+
 def _paths(made: dict[str, str]) -> None:
     for what, path in made.items():
         say(f"{what}: {path}")

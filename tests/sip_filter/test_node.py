@@ -374,9 +374,9 @@ def test_bad_settings_are_named(kind: type[settings.Section], fields: dict[str, 
 
 def test_the_core_gets_the_key_and_never_its_path(place: Place) -> None:
     fields = json.loads(place.gateway.to_core_json("gw1"))
-    assert fields["key"] == KEY and fields["node"] == "gw1" and "key_file" not in fields
+    assert fields["key"] == [KEY] and fields["node"] == "gw1" and "key_file" not in fields
     place.gateway.key_file.write_text("abc")
-    with pytest.raises(ValueError, match="must hold 64 hex digits, it holds 3 characters"):
+    with pytest.raises(ValueError, match="key 1 must be 64 hex digits, it has 3 characters"):
         place.gateway.to_core_json("gw1")
 
 

@@ -244,6 +244,11 @@ async def test_keys_and_check_config(palang: Palang, tmp_path: Path, stage: Stag
     made = await palang.json("keys", "new", str(tmp_path / "keys"), "--name", "op-1")
     assert Path(made["signing key"]).stat().st_mode & 0o077 == 0
     assert "never overwritten" in await palang("keys", "new", str(tmp_path / "keys"), "--name", "op-1", exit_code=1)
+    shared = tmp_path / "keys" / "gateway.key"
+    following = (await palang("keys", "next", str(shared))).strip()
+    assert len(following) == 64 and following[32:] == shared.read_text().strip()[32:]
+    assert (await palang.json("keys", "next", str(shared)))["key"] != following
+    assert "No such file" in await palang("keys", "next", str(tmp_path / "none"), exit_code=1)
     assert "usable" in await palang("check-config", str(stage.settings))
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("[redis]\nurll = 'x'\n")

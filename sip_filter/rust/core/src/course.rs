@@ -28,18 +28,23 @@ pub const AFTER_FINAL: u64 = 32_000;
 
 /// Hashes with a key of 32 bytes; half for what peers must not forge, half for names we give.
 #[derive(Clone, Copy)]
-pub struct Keys {
+pub struct Key {
     secret: (u64, u64),
     naming: (u64, u64),
 }
 
-impl Keys {
-    pub fn new(key: &[u8; 32]) -> Keys {
+impl Key {
+    pub fn new(key: &[u8; 32]) -> Key {
         let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| key[i * 8 + byte]));
-        Keys {
+        Key {
             secret: (word(0), word(1)),
             naming: (word(2), word(3)),
         }
+    }
+
+    /// Whether both give the same names.
+    pub fn names_alike(&self, other: &Key) -> bool {
+        self.naming == other.naming
     }
 
     /// The transaction a request belongs to, and its responses: `back` is where these go, `branch` the client's.
@@ -58,16 +63,12 @@ impl Keys {
         call_id: &[u8],
         tag: &[u8],
     ) -> u64 {
-        let mut hash = SipHasher24::new_with_keys(self.secret.0, self.secret.1);
-        match back.ip() {
-            IpAddr::V4(ip) => hash.write(&ip.octets()),
-            IpAddr::V6(ip) => hash.write(&ip.octets()),
-        }
-        hash.write_u64(u64::from(back.port()) << 32 | u64::from(cseq));
-        write(&mut hash, branch);
-        write(&mut hash, call_id);
-        write(&mut hash, tag);
-        hash.finish()
+        fields(self.naming, back, cseq, branch, call_id, tag)
+    }
+
+    /// What vouches for the way of a response back: only who has the key can tell it for other fields.
+    pub fn seal(&self, back: SocketAddr, cseq: u32, branch: &[u8], call_id: &[u8], tag: &[u8]) -> [u8; 16] {
+        hex(fields(self.secret, back, cseq, branch, call_id, tag))
     }
 
     /// What tells a spiral, which is legal, from a loop (RFC 3261 §16.6 step 8): the request's target.
@@ -108,6 +109,20 @@ impl Keys {
         write(&mut hash, message.call_id);
         hash.finish()
     }
+}
+
+/// The fields that a request has in common with its copies, its CANCEL, the ACK of its failure and its responses.
+fn fields(key: (u64, u64), back: SocketAddr, cseq: u32, branch: &[u8], call_id: &[u8], tag: &[u8]) -> u64 {
+    let mut hash = SipHasher24::new_with_keys(key.0, key.1);
+    match back.ip() {
+        IpAddr::V4(ip) => hash.write(&ip.octets()),
+        IpAddr::V6(ip) => hash.write(&ip.octets()),
+    }
+    hash.write_u64(u64::from(back.port()) << 32 | u64::from(cseq));
+    write(&mut hash, branch);
+    write(&mut hash, call_id);
+    write(&mut hash, tag);
+    hash.finish()
 }
 
 /// Length first: two fields must not flow into each other.
@@ -303,12 +318,12 @@ mod tests {
 
     #[test]
     fn tags_verify_at_every_length_that_we_give() {
-        let keys = Keys::new(&[7; 32]);
-        let tag = keys.to_tag(1);
-        assert!((SHORTEST_TAG..=LONGEST_TAG).all(|length| keys.is_to_tag(&tag[..length], 1)));
-        assert!(!keys.is_to_tag(&tag[..SHORTEST_TAG - 1], 1) && !keys.is_to_tag(&tag, 2));
-        assert!(!keys.is_to_tag(&[&tag[..], b"0"].concat(), 1));
-        assert!(!keys.is_to_tag(&[&tag[..SHORTEST_TAG], b"x"].concat(), 1));
+        let key = Key::new(&[7; 32]);
+        let tag = key.to_tag(1);
+        assert!((SHORTEST_TAG..=LONGEST_TAG).all(|length| key.is_to_tag(&tag[..length], 1)));
+        assert!(!key.is_to_tag(&tag[..SHORTEST_TAG - 1], 1) && !key.is_to_tag(&tag, 2));
+        assert!(!key.is_to_tag(&[&tag[..], b"0"].concat(), 1));
+        assert!(!key.is_to_tag(&[&tag[..SHORTEST_TAG], b"x"].concat(), 1));
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod ways;
 use std::net::SocketAddr;
 
 use crate::counter::{Counter, Marks};
-use crate::course::{self, Course, Memory};
+use crate::course::{self, Course, Key, Memory};
 use crate::decision::{Judgement, Kind, ListView, Match, Revision, TrunkScope, Verdict};
 use crate::forward::{self, Edits};
 use crate::identity::is_protected;
@@ -186,16 +186,13 @@ impl Element {
             memory,
             output,
             buckets: &mut work.buckets,
+            key: self.setup.keys.newest(),
             transaction: 0,
         };
         match message.start {
             Start::Response { code } => turn.response(code, peer),
             Start::Request { method, uri, .. } => {
-                let back = match arrival.flow {
-                    None => via::back_to(&message.via, arrival.source),
-                    Some(_) => via::behind_connection(&message.via, arrival.source.ip()),
-                };
-                turn.transaction = self.setup.keys.transaction(&message, back, message.via.branch);
+                turn.name();
                 turn.request(method, uri, peer, list)
             }
         }
@@ -213,9 +210,9 @@ impl Element {
 
     /// The next hop of everything in one dialog (RFC 3261 §16.11: from the message's own fields). New calls go only
     /// to those that take them; what follows a call, and a call for help, goes somewhere in any case.
-    fn choose_hop(&self, message: &Message<'_>) -> Option<&Hop> {
+    fn choose_hop(&self, message: &Message<'_>, key: &Key) -> Option<&Hop> {
         let hops = &self.setup.hops;
-        let call = self.setup.keys.choice(message);
+        let call = key.choice(message);
         let takers = hops.iter().filter(|hop| hop.takes_calls());
         takers.max_by_key(|hop| hop.pull(call)).or_else(|| {
             let follows = !message.to.tag.is_empty() || matches!(message.cseq_method, b"CANCEL" | b"ACK");
@@ -233,6 +230,8 @@ struct Turn<'a> {
     memory: &'a Memory,
     output: &'a mut Output,
     buckets: &'a mut Vec<Bucket>,
+    /// The key by which the call has its names: the newest, unless it is remembered by another.
+    key: &'a Key,
     transaction: u64,
 }
 
@@ -347,7 +346,7 @@ impl Turn<'_> {
             return self.go_on(trunk, Counter::DipPassed);
         }
         let labelled = verdict == Verdict::Label;
-        if let Some(hop) = self.element.choose_hop(self.message) {
+        if let Some(hop) = self.element.choose_hop(self.message, self.key) {
             let course = Course::Forwarded {
                 hop: hop.id(),
                 labelled,
@@ -389,7 +388,7 @@ impl Turn<'_> {
         if hits == [None; 2] {
             return;
         }
-        let call = self.element.setup.keys.call(self.message);
+        let call = self.key.call(self.message);
         self.output.hits = hits.map(|hit| {
             hit.map(|(matched, shadow)| Hit {
                 kind,
@@ -406,8 +405,7 @@ impl Turn<'_> {
     }
 
     fn ack(&mut self, peer: Peer) -> Effect {
-        let keys = &self.element.setup.keys;
-        if keys.is_to_tag(self.message.to.tag, self.transaction) {
+        if self.is_of_our_refusal() {
             return self.output.drop(Counter::AckAbsorbed);
         }
         if self.message.max_forwards == Some(0) || self.is_loop() {
@@ -459,7 +457,7 @@ impl Turn<'_> {
     }
 
     fn pass_to_chosen_hop(&mut self, trunk: usize, labelled: bool) -> Effect {
-        match self.element.choose_hop(self.message) {
+        match self.element.choose_hop(self.message, self.key) {
             Some(hop) => self.pass_to_hop(trunk, hop.address, labelled),
             // Not 503: a peer takes that as a reason to send us nothing at all for a while (RFC 3261 §21.5.4).
             None => self.answer(Counter::NoRoute, 500, "No Next Hop", &[]),
@@ -511,9 +509,10 @@ impl Turn<'_> {
         if alone && !message.via.branch.starts_with(course::COOKIE) {
             return false; // The first hop of most calls.
         }
-        let mark = self.element.setup.keys.route_mark(message);
+        let keys = self.element.setup.keys.ages();
         message.values(Name::Via).filter_map(via::read).any(|via| {
-            course::read_branch(via.branch).is_some_and(|(_, own)| own == mark) && self.is_our_via(&via)
+            let is_mark = |own| keys.iter().any(|key| key.route_mark(message) == own);
+            course::read_branch(via.branch).is_some_and(|(_, own)| is_mark(own)) && self.is_our_via(&via)
         })
     }
 
@@ -531,7 +530,7 @@ impl Turn<'_> {
     }
 
     fn send_reply(&mut self, status: u16, phrase: &str, extra: &[&[u8]]) -> Effect {
-        let tag = self.element.setup.keys.to_tag(self.transaction);
+        let tag = self.key.to_tag(self.transaction);
         let Arrival {
             source, local, flow, ..
         } = self.arrival;

@@ -55,17 +55,18 @@ impl Edits {
 
 /// Puts our Via on top (RFC 3261 §16.6 step 8), and a Record-Route for each of our sides that is named.
 ///
-/// `via` is its value as far as the branch; `flow` leads the response to the connection that the request came over.
+/// `via` is its value as far as the branch, `seal` vouches for the way back, `flow` leads the response to the connection that the request came over.
 pub fn add_via(
     edits: &mut Edits,
     message: &Message<'_>,
     via: &[u8],
     branch: &[u8],
+    seal: &[u8],
     flow: Option<Flow>,
     record_routes: &[&[u8]],
 ) {
     edits.put(message.start_end, 0, |text| {
-        push(text, &[b"Via: ", via, b";branch=", branch]);
+        push(text, &[b"Via: ", via, b";branch=", branch, b";seal=", seal]);
         if let Some(flow) = flow {
             push(text, &[b";flow=", &flow.text()]);
         }

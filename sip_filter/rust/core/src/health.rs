@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::Arc;
 
-use crate::course::{branch, Keys};
+use crate::course::{branch, Key};
+use crate::keys::Keys;
 
 /// How next hops are checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,8 +86,8 @@ impl Health {
 const CLIENT: &[u8] = b"palang-check";
 
 /// The transaction of a check: only who has the keys can have made the branch that carries it.
-pub fn transaction(keys: &Keys, hop: SocketAddr, cseq: u32, call_id: &[u8], tag: &[u8]) -> u64 {
-    keys.transaction_of(hop, cseq, CLIENT, call_id, tag)
+pub fn transaction(key: &Key, hop: SocketAddr, cseq: u32, call_id: &[u8], tag: &[u8]) -> u64 {
+    key.transaction_of(hop, cseq, CLIENT, call_id, tag)
 }
 
 /// Writes the OPTIONS that checks a hop. `run` tells this process's checks from those of the one before it.
@@ -94,7 +95,7 @@ pub fn write_check(out: &mut Vec<u8>, keys: &Keys, local: SocketAddr, hop: Socke
     out.clear();
     let call_id = format!("palang-check-{run:016x}-{cseq}@{local}");
     let tag = format!("{run:016x}");
-    let transaction = transaction(keys, hop, cseq, call_id.as_bytes(), tag.as_bytes());
+    let transaction = transaction(keys.newest(), hop, cseq, call_id.as_bytes(), tag.as_bytes());
     let branch = branch(transaction, 0);
     // Writing into a Vec can't fail.
     drop(write!(

@@ -28,6 +28,7 @@ pub mod frame;
 pub mod health;
 pub mod identity;
 pub mod inquiry;
+pub mod keys;
 pub mod manners;
 pub mod message;
 pub mod names;

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::course::Keys;
 use crate::decision::TrunkMode;
 use crate::health::{Checks, Health};
 use crate::identity::Terms;
+use crate::keys::Keys;
 use crate::manners::{Manners, Role};
 use crate::names::TlsName;
 use crate::refusal::Redress;

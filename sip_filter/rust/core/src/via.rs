@@ -102,6 +102,12 @@ pub fn flow(via: &Via<'_>) -> Option<Flow> {
     Flow::read(uri::param(params, b"flow")??)
 }
 
+/// What vouches for the way of a response, in a Via of ours.
+pub fn seal<'a>(via: &Via<'a>) -> Option<&'a [u8]> {
+    let params = &via.value[find(via.value, b';')?..];
+    uri::param(params, b"seal")?
+}
+
 /// An address literal, with or without the brackets of an IPv6 reference (RFC 5118 §4.5).
 pub fn read_ip(text: &[u8]) -> Option<IpAddr> {
     let inner = match text {

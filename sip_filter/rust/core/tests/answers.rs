@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use palang_core::clause::trunk_key;
 use palang_core::counter::Counter;
-use palang_core::course::{Keys, Memory};
+use palang_core::course::Memory;
 use palang_core::decision::{Revision, TrunkMode};
 use palang_core::element::{Arrival, Effect, Element, Work};
 use palang_core::health::{write_check, Checks, Health};
 use palang_core::identity::Terms;
+use palang_core::keys::Keys;
 use palang_core::list;
 use palang_core::manners::{Manners, Role};
 use palang_core::plan::Plan;
@@ -345,7 +346,7 @@ fn only_the_hop_that_was_checked_can_answer_a_check() {
     hop.health.handle_timeout(1);
     let due = hop.health.handle_timeout(1);
     assert!(due.missed && !hop.health.is_up());
-    let (keys, local) = (bench.element.setup.keys, bench.element.setup.locals[0]);
+    let (keys, local) = (bench.element.setup.keys.clone(), bench.element.setup.locals[0]);
     let mut text = Vec::new();
     write_check(&mut text, &keys, local.address, hop.address, 99, due.cseq);
     let check = String::from_utf8(text).unwrap();

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use palang_core::clause::trunk_key;
 use palang_core::counter::Counter;
-use palang_core::course::{Keys, Memory};
+use palang_core::course::Memory;
 use palang_core::decision::{ListView, Revision, TrunkMode};
 use palang_core::element::{Arrival, Effect, Element, Work};
 use palang_core::health::{Checks, Health};
 use palang_core::identity::Terms;
+use palang_core::keys::Keys;
 use palang_core::list;
 use palang_core::manners::Manners;
 use palang_core::number::{Number, Prefix};

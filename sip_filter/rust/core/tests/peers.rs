@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use palang_core::clause::trunk_key;
-use palang_core::course::Keys;
 use palang_core::decision::TrunkMode;
 use palang_core::health::Checks;
 use palang_core::identity::Terms;
+use palang_core::keys::Keys;
 use palang_core::manners::Manners;
 use palang_core::names::TlsName;
 use palang_core::plan::Plan;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use palang_core::clause::trunk_key;
-use palang_core::course::Keys;
 use palang_core::decision::TrunkMode;
 use palang_core::health::{Checks, Health};
 use palang_core::identity::Terms;
+use palang_core::keys::Keys;
 use palang_core::manners::{Manners, Role, Tally};
 use palang_core::names::TlsName;
 use palang_core::own_plan::Row;
@@ -87,7 +87,7 @@ impl Settings {
                 .unwrap_or(LIMITS),
             tls,
             workers: top.whole("workers", 1..=64)?.unwrap_or(1) as usize,
-            keys: Keys::new(&top.required("key", key_bytes)?),
+            keys: top.required("key", keys::read)?,
             protected: top.list("protected", short_code)?,
             trunks: top.list("trunks", |value, key| trunk(Table::of(value, key)?, &plans))?,
             hops: top.list("next_hops", |value, key| hop(Table::of(value, key)?))?,
@@ -147,7 +147,7 @@ impl Settings {
         });
         Setup {
             locals,
-            keys: self.keys,
+            keys: self.keys.clone(),
             trunks: trunks.collect(),
             hops: self.hops.clone(),
             retired,
@@ -385,25 +385,6 @@ fn short_code(value: Value, key: String) -> Result<Box<[u8]>, Wrong> {
     }
 }
 
-fn key_bytes(value: Value, key: String) -> Result<[u8; 32], Wrong> {
-    // The value is a secret: only its length is told.
-    let text = string(value, &key)?;
-    let wrong = || {
-        format!(
-            "{key}: {} characters, or not hex; it must be 64 hex digits",
-            text.len()
-        )
-    };
-    if text.len() != 64 || !text.is_ascii() {
-        return Err(wrong());
-    }
-    let mut bytes = [0; 32];
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
-    }
-    Ok(bytes)
-}
-
 fn label(value: Value, key: String) -> Result<Box<[u8]>, Wrong> {
     let text = string(value, &key)?;
     let fits = (1..=32).contains(&text.len())
@@ -551,6 +532,7 @@ impl Table {
     }
 }
 
+mod keys;
 mod peers;
 mod redress;
 #[cfg(test)]

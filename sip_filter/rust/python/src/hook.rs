@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use palang_core::clause::trunk_key;
 use palang_core::counter::Counter;
-use palang_core::course::Keys;
+use palang_core::course::Key;
 use palang_core::decision::{Judgement, Kind, ListView, Revision, TrunkMode, TrunkScope, Verdict};
 use palang_core::identity::{is_protected_callee, Callers, Terms};
 use palang_core::inquiry::{self, Finding, Ground};
@@ -29,7 +29,7 @@ struct Hook {
     terms: Terms,
     scope: TrunkScope,
     protected: Vec<Box<[u8]>>,
-    keys: Keys,
+    key: Key,
     state: Mutex<State>,
 }
 
@@ -90,7 +90,7 @@ impl Hook {
                 .into_iter()
                 .map(|code| code.into_bytes().into())
                 .collect(),
-            keys: Keys::new(&key.unwrap_or_default()),
+            key: Key::new(&key.unwrap_or_default()),
             state: Mutex::new(State {
                 list,
                 fields: Vec::new(),
@@ -130,7 +130,7 @@ impl Hook {
             let generation = list.latest();
             let list = (generation.number() != 0).then(|| generation.view());
             let finding = inquiry::ask(&message, kind, &ground, list.as_ref())?;
-            hits.note(&finding, kind, self.scope.key, || self.keys.call(&message));
+            hits.note(&finding, kind, self.scope.key, || self.key.call(&message));
             Ok(Outcome::of(&finding))
         })
     }

@@ -20,7 +20,7 @@ impl Turn<'_> {
         let refusal = Refusal::of_mark(mark);
         let (status, phrase) = refusal.status();
         let setup = &self.element.setup;
-        let (message, call) = (self.message, setup.keys.call(self.message));
+        let (message, call) = (self.message, self.key.call(self.message));
         refusal.with_lines(message, &setup.redress, call, |lines| {
             self.send_reply(status, phrase, lines)
         })
@@ -79,15 +79,11 @@ impl Turn<'_> {
         let setup = &self.element.setup;
         let message = self.message;
         let source = self.arrival.source;
-        let sent = health::transaction(
-            &setup.keys,
-            source,
-            message.cseq,
-            message.call_id,
-            message.from.tag,
-        );
+        let (cseq, call_id, tag) = (message.cseq, message.call_id, message.from.tag);
+        let mut keys = setup.keys.ages().iter();
+        let sent = keys.any(|key| health::transaction(key, source, cseq, call_id, tag) == transaction);
         let mut hops = setup.hops.iter().chain(&setup.retired);
-        let hop = hops.find(|hop| hop.address == source && sent == transaction);
+        let hop = hops.find(|hop| sent && hop.address == source);
         let Some(hop) = hop else {
             return self.output.drop(Counter::ResponseDropped);
         };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::{Changes, Effect, Output, Turn, MAX_DATAGRAM};
 use crate::counter::Counter;
-use crate::course;
+use crate::course::{self, Key};
 use crate::forward;
 use crate::message::{Name, Start};
 use crate::setup::Peer;
@@ -14,6 +14,43 @@ use crate::uri;
 use crate::via;
 
 impl Turn<'_> {
+    /// Where the responses to a request go back to, as far as its copies, its CANCEL and its ACK have that in common.
+    fn back(&self) -> SocketAddr {
+        let (via, source) = (&self.message.via, self.arrival.source);
+        match self.arrival.flow {
+            None => via::back_to(via, source),
+            Some(_) => via::behind_connection(via, source.ip()),
+        }
+    }
+
+    /// Names the call that a request belongs to: as it is remembered, where keys have changed under way.
+    pub(super) fn name(&mut self) {
+        let (message, back, keys) = (self.message, self.back(), self.element.setup.keys.ages());
+        self.transaction = self.key.transaction(message, back, message.via.branch);
+        for key in &keys[1..] {
+            if self.memory.recall(self.transaction, self.arrival.now).is_some() {
+                return;
+            }
+            let earlier = key.transaction(message, back, message.via.branch);
+            if self.memory.recall(earlier, self.arrival.now).is_some() {
+                (self.key, self.transaction) = (key, earlier);
+            }
+        }
+    }
+
+    /// Whether an ACK is that of a final response of ours, by whatever key it was made.
+    pub(super) fn is_of_our_refusal(&self) -> bool {
+        let (message, back) = (self.message, self.back());
+        let mut keys = self.element.setup.keys.ages().iter();
+        keys.any(|key| key.is_to_tag(message.to.tag, key.transaction(message, back, message.via.branch)))
+    }
+
+    fn seal(&self) -> [u8; 16] {
+        let (message, key) = (self.message, self.element.setup.keys.newest());
+        let (branch, call_id, tag) = (message.via.branch, message.call_id, message.from.tag);
+        key.seal(self.back(), message.cseq, branch, call_id, tag)
+    }
+
     /// The address that the topmost foreign Route names, or the Request-URI; and the transport: the one named beside
     /// it, or else that of the side of ours that the Route before it names (RFC 5658).
     pub(super) fn named_target(&mut self) -> Option<(SocketAddr, Transport)> {
@@ -41,9 +78,10 @@ impl Turn<'_> {
             return self.answer(Counter::NoRoute, 500, "No Route", &[]);
         };
         let message = self.message;
+        let seal = self.seal();
         let Output { edits, bytes, .. } = &mut *self.output;
         edits.clear();
-        let branch = course::branch(self.transaction, element.setup.keys.route_mark(message));
+        let branch = course::branch(self.transaction, self.key.route_mark(message));
         let (names, came) = (&element.locals[local], &element.locals[self.arrival.local]);
         // Either side finds the other by the address, family and transport that it can use (RFC 5658 §3.2).
         let routes: &[&[u8]] = match changes.record_route {
@@ -51,7 +89,15 @@ impl Turn<'_> {
             true if element.setup.reaches_alike(local, self.arrival.local) => &[&names.uri],
             true => &[&names.uri, &came.uri],
         };
-        forward::add_via(edits, message, &names.via, &branch, self.arrival.flow, routes);
+        forward::add_via(
+            edits,
+            message,
+            &names.via,
+            &branch,
+            &seal,
+            self.arrival.flow,
+            routes,
+        );
         forward::note_source(edits, message, self.arrival.source);
         forward::count_hop(edits, message);
         if message.get(Name::Route).is_some() {
@@ -125,7 +171,10 @@ impl Turn<'_> {
             None => onward,
             Some(_) => via::behind_connection(&next, onward.ip()),
         };
-        if self.element.setup.keys.transaction(message, to, next.branch) != transaction {
+        let keys = &self.element.setup.keys;
+        let is_named = |key: &Key| key.transaction(message, to, next.branch) == transaction;
+        let seal = via::seal(&message.via).unwrap_or_default();
+        if !keys.ages().iter().any(is_named) || !keys.is_sealed(message, to, next.branch, seal) {
             return self.output.drop(drop);
         }
         let local = match flow {

@@ -97,7 +97,7 @@ fn errors_name_key_and_value() {
             "udp:0.0.0.0:0",
             "listen[0]: \"udp:0.0.0.0:0\" is no address that a Via can name",
         ),
-        ("\"0101", "\"01", "key: 62 characters"),
+        ("\"0101", "\"01", "key[0]: 62 characters"),
         ("[!]", "\\\"", "label: \"\\\"\" can't stand"),
         ("\"112\"", "112", "protected[0]: 112 is not a string"),
         ("\"name\":\"s\",", "", "next_hops[0].name: missing"),
