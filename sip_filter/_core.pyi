@@ -269,7 +269,8 @@ class Gateway:
                         Feature-Caps +sip.608, and while `card_signed` tells of no good card) or "403" ("603")
           role          "interconnect", or "dip": requests are judged and answered, never forwarded ("interconnect")
           dip_pass      what a dip says of calls that may go on: "404", or "302" to the Request-URI ("404")
-          max_per_s     new calls and messages a second that one worker takes, 1 to 1,000,000 (no limit)
+          max_per_s     new calls and messages a second, over all workers, 1 to 1,000,000 (no limit); after quiet, a
+                        second's worth at once
           shed          what is over it gets: "500" or "480", with Retry-After; on a dip trunk dip_pass ("500")
           label_from    whether a label stands in From too (false)
           rpid          whether Remote-Party-ID is an identity too (false)

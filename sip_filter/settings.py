@@ -275,7 +275,7 @@ class Trunk(Section):
         "404", description="What a dip is told of calls that may go on; 302 names the same target again."
     )
     max_per_s: int | None = Field(
-        None, ge=1, le=1_000_000, description="New calls and messages a second for each worker; no limit if unset."
+        None, ge=1, le=1_000_000, description="New calls and messages a second, over all workers; no limit if unset."
     )
     shed: Literal["500", "480"] = Field(
         "500", description="What calls over max_per_s get, with Retry-After; a dip is told to go on."

@@ -2,6 +2,7 @@
 
 import json
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,29 @@ def test_a_trunk_that_sends_too_much_is_shed_and_others_are_not(bench: Bench) ->
     assert bench.send(bench.trunk, emergency.bytes())[bench.switch]
     change(bench, max_per_s=None)
     assert bench.gateway.trunk_counters()["intl-a"]["shed"] == len(shed), "counts outlive a change of settings"
+
+
+def test_a_limit_holds_over_all_workers(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, workers=4)
+    change(bench, max_per_s=20)
+    senders = [Peer("127.0.0.2") for _ in range(16)]  # From many ports, so that the kernel spreads them over workers.
+    began = time.monotonic()
+    for _ in range(10):
+        for sender in senders:
+            sender.gateway = bench.trunk.gateway
+            sender.send(Message(sender, caller=FREE).bytes())
+    while (counts := bench.gateway.trunk_counters()["intl-a"])["judged"] + counts["shed"] < 160:
+        assert time.monotonic() < began + 10
+    change(bench, max_per_s=20)  # A change of settings gives nothing away.
+    most = 20 + 20 * (time.monotonic() - began)
+    assert 20 <= counts["judged"] <= most, counts
+    senders[0].send(Message(senders[0], caller=FREE).bytes())
+    while (later := bench.gateway.trunk_counters()["intl-a"])["judged"] + later["shed"] < 161:
+        assert time.monotonic() < began + 10
+    assert later["judged"] <= 20 + 20 * (time.monotonic() - began)
+    for sender in senders:
+        sender.socket.close()
+    bench.close()
 
 
 def test_privacy_labels_and_isup_per_trunk(bench: Bench) -> None:

@@ -15,7 +15,6 @@ use crate::decision::{Judgement, Kind, ListView, Match, Revision, TrunkScope, Ve
 use crate::forward::{self, Edits};
 use crate::identity::is_protected;
 use crate::inquiry::{self, Ground};
-use crate::manners::Bucket;
 use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable};
 use crate::names::TlsName;
 use crate::privacy;
@@ -83,8 +82,6 @@ impl<'a> Arrival<'a> {
 #[derive(Default)]
 pub struct Work {
     fields: Vec<Field>,
-    /// What each trunk may still send through this worker.
-    buckets: Vec<Bucket>,
     pub output: Output,
 }
 
@@ -185,7 +182,6 @@ impl Element {
             arrival,
             memory,
             output,
-            buckets: &mut work.buckets,
             key: self.setup.keys.newest(),
             transaction: 0,
         };
@@ -229,7 +225,6 @@ struct Turn<'a> {
     arrival: Arrival<'a>,
     memory: &'a Memory,
     output: &'a mut Output,
-    buckets: &'a mut Vec<Bucket>,
     /// The key by which the call has its names: the newest, unless it is remembered by another.
     key: &'a Key,
     transaction: u64,

@@ -9,7 +9,7 @@ use palang_core::decision::TrunkMode;
 use palang_core::health::{Checks, Health};
 use palang_core::identity::Terms;
 use palang_core::keys::Keys;
-use palang_core::manners::{Manners, Role, Tally};
+use palang_core::manners::{Bucket, Manners, Role, Tally};
 use palang_core::names::TlsName;
 use palang_core::own_plan::Row;
 use palang_core::plan::{Plan, EDITIONS};
@@ -121,6 +121,7 @@ impl Settings {
         for trunk in &mut self.trunks {
             if let Some(known) = old.trunks.iter().find(|known| known.name == trunk.name) {
                 trunk.manners.tally = known.manners.tally.clone();
+                trunk.manners.bucket = known.manners.bucket.clone();
             }
         }
         for hop in &mut self.hops {
@@ -308,6 +309,7 @@ fn manners(row: &mut Table) -> Result<Manners, Wrong> {
             _ => Role::Interconnect,
         },
         max_per_s: row.whole("max_per_s", 1..=1_000_000)?.map(|most| most as u32),
+        bucket: Bucket::default(),
         shed: row.choice("shed", &SHEDS)?.unwrap_or(Refusal::Busy),
         label_from: row.flag("label_from")?.unwrap_or(false),
         tally: Tally::default(),

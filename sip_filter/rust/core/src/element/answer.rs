@@ -2,7 +2,7 @@
 
 use super::{Counter, Course, Effect, Fault, Hop, Kind, ListView, Method, Name, Peer, Refusal, Trunk, Turn};
 use crate::identity::is_protected;
-use crate::manners::{Bucket, Role};
+use crate::manners::Role;
 use crate::{forward, health, privacy, reply, uri};
 
 impl Turn<'_> {
@@ -59,10 +59,7 @@ impl Turn<'_> {
         let Some(per_s) = trunk.manners.max_per_s else {
             return true;
         };
-        if self.buckets.len() <= index {
-            self.buckets.resize(element.setup.trunks.len(), Bucket::default());
-        }
-        self.buckets[index].take(trunk.key, per_s, self.arrival.now)
+        trunk.manners.bucket.take(per_s, self.arrival.now)
             || is_protected(self.message, &element.setup.protected)
     }
 
