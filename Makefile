@@ -8,6 +8,11 @@ CARGO := cd sip_filter/rust && cargo
 RUST := $(shell find sip_filter/rust -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 CORE := sip_filter/_core.abi3.so
 
+# What `make fuzz` runs, each so long, from the vectors on.
+FUZZ ?= element frame message identity number list
+SECONDS ?= 600
+SEEDS := ../../tests/vectors/rfc4475 ../../tests/vectors/rfc5118
+
 TEST_PROGRAMS := redis-server=redis-server mosquitto=mosquitto sipp=sip-tester strace=strace kamailio=kamailio ip=iproute2 \
 	/usr/share/doc/kamailio-python3-modules=kamailio-python3-modules \
 	/usr/share/doc/kamailio-redis-modules=kamailio-redis-modules
@@ -41,9 +46,12 @@ python-test: setup
 	@.ci/need $(TEST_PROGRAMS)
 	$(BIN)/python -P -m pytest -m "not slow"
 
-fuzz: ## Fuzz the element and the framing for ten minutes each (nightly Rust and cargo-fuzz)
-	$(CARGO) +nightly fuzz run element -- -max_total_time=600
-	$(CARGO) +nightly fuzz run frame -- -max_total_time=600
+fuzz: ## Fuzz each of FUZZ for SECONDS=600 (nightly Rust and cargo-fuzz)
+	@cargo +nightly --version >/dev/null 2>&1 || { echo "make fuzz needs nightly Rust: rustup toolchain install nightly" >&2; exit 1; }
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; }
+	@cd sip_filter/rust && for target in $(FUZZ); do \
+		mkdir -p fuzz/corpus/$$target && cargo +nightly fuzz run $$target fuzz/corpus/$$target $(SEEDS) -- \
+		-max_total_time=$(SECONDS) -max_len=4096 -print_final_stats=1 || exit 1; done
 
 bench: setup .venv/perf-installed ## Palang beside its rivals, with every bar: the figures that the README quotes (QUICK=1: one row)
 	@.ci/need kamailio=kamailio /usr/share/doc/kamailio-python3-modules=kamailio-python3-modules

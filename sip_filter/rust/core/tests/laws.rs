@@ -8,6 +8,15 @@ use proptest::prelude::*;
 
 #[path = "../../fuzz/laws.rs"]
 mod laws;
+#[path = "../../fuzz/reading.rs"]
+mod reading;
+
+/// Every law of one message.
+fn check(bytes: &[u8]) {
+    world().check(bytes);
+    reading::check_view(bytes);
+    reading::check_identity(bytes);
+}
 
 fn world() -> &'static laws::World {
     static WORLD: OnceLock<laws::World> = OnceLock::new();
@@ -33,14 +42,14 @@ fn vectors() -> Vec<Vec<u8>> {
 fn every_vector_whole_cut_and_extended() {
     for bytes in vectors() {
         for cut in 0..=bytes.len() {
-            world().check(&bytes[..cut]);
+            check(&bytes[..cut]);
         }
         for tail in [
             &b"\r\n"[..],
             b"\0",
             b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP x\r\n\r\n",
         ] {
-            world().check(&[&bytes[..], tail].concat());
+            check(&[&bytes[..], tail].concat());
         }
     }
 }
@@ -51,7 +60,7 @@ fn every_vector_with_one_byte_changed() {
         for at in 0..bytes.len() {
             let other = [b'\r', b'"', b';', 0xff, b' ', b'<', b'\\', b','][at % 8];
             let own = std::mem::replace(&mut bytes[at], other);
-            world().check(&bytes);
+            check(&bytes);
             bytes[at] = own;
         }
     }
@@ -102,7 +111,7 @@ proptest! {
     #[test]
     fn messages_of_parts(start in part(), parts in prop::collection::vec(part(), 0..14)) {
         let text = format!("{start}{}\r\n", parts.concat());
-        world().check(text.as_bytes());
+        check(text.as_bytes());
     }
 
     #[test]
@@ -119,11 +128,63 @@ proptest! {
              From: <sip:+62811000000@a>;tag=f\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n{}\r\n",
             extra.iter().filter(|part| part.contains(": ")).copied().collect::<String>(),
         );
-        world().check(&[head.replace("\r\n", end).as_bytes(), &body].concat());
+        check(&[head.replace("\r\n", end).as_bytes(), &body].concat());
     }
 
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        world().check(&bytes);
+        check(&bytes);
     }
+
+    #[test]
+    fn any_text_as_a_number(text in "[-+.() ]{0,2}(00|001|007|0|62|\\+)?[-0-9().x ]{0,20}") {
+        reading::check_number(text.as_bytes());
+    }
+
+    #[test]
+    fn any_callers(
+        from in caller(),
+        asserted in prop::collection::vec(caller(), 0..4),
+        party in prop::collection::vec(caller(), 0..2),
+    ) {
+        let lines: String = asserted
+            .iter()
+            .map(|value| format!("P-Asserted-Identity: {value}\r\n"))
+            .chain(party.iter().map(|value| format!("Remote-Party-ID: {value}\r\n")))
+            .collect();
+        let text = format!(
+            "INVITE sip:1@b SIP/2.0\r\nVia: SIP/2.0/UDP h.example;branch=z9hG4bKx\r\nTo: <sip:1@b>\r\nFrom: {from}\r\n\
+             Call-ID: c\r\nCSeq: 1 INVITE\r\n{lines}Max-Forwards: 7\r\n\r\n"
+        );
+        check(text.as_bytes());
+    }
+}
+
+/// Values of identity header fields, good and bad.
+fn caller() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "",
+        "Bob ",
+        "\"Bob\" ",
+        "\"a, \\\" <sip:+1@x>\" ",
+        "\"open ",
+        "a, b ",
+    ]);
+    let scheme = prop::sample::select(vec!["sip:", "SIPS:", "tel:", "h323:", "urn:", ""]);
+    let user = "(\\+|00|%2B|)[0-9]{5,12}(;npdi|;phone-context=\\+7|:pw|%20|@b|)";
+    let host = prop::sample::select(vec!["@a.example", "@[::1]:5060", "@", "@a:", "", "@a;x=y?z"]);
+    let tail = prop::sample::select(vec![
+        "",
+        ";tag=1",
+        ";party=called",
+        ", <sip:+6281@x>",
+        " junk",
+        ";x=\"<,\"",
+    ]);
+    (name, scheme, user, host, tail, any::<bool>()).prop_map(|(name, scheme, user, host, tail, brackets)| {
+        match brackets {
+            true => format!("{name}<{scheme}{user}{host}>{tail}"),
+            false => format!("{name}{scheme}{user}{host}{tail}"),
+        }
+    })
 }
