@@ -101,18 +101,9 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
 def test_vector(wire: Wire, folder: str, row: dict[str, Any]) -> None:
     raw = (VECTORS / folder / row["file"]).read_bytes()
     replies, forwarded, strays = wire.send(raw)
-    assert not strays
-    assert len(replies) + len(forwarded) <= 1
-    if forwarded:
-        outcome = "FORWARD"
-    elif replies:
-        code = status(replies[0])
-        outcome = "LOCAL_200" if code == 200 else f"REJECT_{code}"
-        assert len(replies[0]) <= len(raw) + 400
-    else:
-        outcome = "DROP"
-    assert outcome in row["allowed"]
-    assert outcome == DEVIATIONS.get(row["name"], row["preferred"])
+    came = outcome(raw, (replies, forwarded, strays))
+    assert came in row["allowed"]
+    assert came == DEVIATIONS.get(row["name"], row["preferred"])
 
     if forwarded:
         for pattern in row.get("forward_forbid", []):
@@ -124,12 +115,68 @@ def test_vector(wire: Wire, folder: str, row: dict[str, Any]) -> None:
         at = 0
         for line in kept:  # In order, and byte for byte.
             at = forwarded[0].index(line, at) + len(line)
-    if outcome == "REJECT_420":
+    if came == "REJECT_420":
         assert headers(replies[0], "Unsupported") == ["noProxiesSupportThis, norDoAnyProxiesSupportThis"]
 
     call = Message(wire.bench.trunk)
     replies, forwarded, strays = wire.send(call.bytes())
     assert [status(reply) for reply in replies] == [603] and not forwarded and not strays
+
+
+def outcome(raw: bytes, got: tuple[list[bytes], list[bytes], list[bytes]]) -> str:
+    """What became of a datagram, by what the trunk, the switch and others got; the laws of every one hold."""
+    replies, forwarded, strays = got
+    assert not strays
+    assert len(replies) + len(forwarded) <= 1
+    if forwarded:
+        return "FORWARD"
+    if not replies:
+        return "DROP"
+    assert len(replies[0]) <= len(raw) + 400
+    assert not raw.startswith((b"ACK ", b"SIP/2.0 "))
+    code = status(replies[0])
+    return "LOCAL_200" if code == 200 else f"REJECT_{code}"
+
+
+TAILS = (b"\r\n", b"\0", b"x" * 900, b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n\r\n")
+
+
+@pytest.mark.parametrize(("folder", "row"), vectors())
+def test_vector_cut_at_every_byte_and_extended(wire: Wire, folder: str, row: dict[str, Any]) -> None:
+    raw = (VECTORS / folder / row["file"]).read_bytes()
+    whole = outcome(raw, wire.send(raw))
+    declared = row["facts"]["content_length"]
+    head = raw.find(b"\r\n\r\n") + 4 if row["facts"]["has_header_terminator"] else len(raw)
+    for cut in range(len(raw)):
+        part = raw[:cut]
+        came = outcome(part, wire.send(part))
+        if cut < head or declared:
+            # An unfinished header, or less of the body than it declares, is refused or dropped.
+            assert came == "DROP" or came.startswith("REJECT_4") or came in {"REJECT_505", whole}, cut
+            assert came != "FORWARD" or cut - head >= int(declared[0]), cut
+            assert came != "LOCAL_200" or cut >= head, cut
+        else:
+            assert came == whole, cut
+    if not row["facts"]["has_header_terminator"]:
+        return
+    lacking = int(declared[0]) - row["facts"]["body_bytes"] if declared else 0
+    for tail in TAILS:
+        if not 0 < lacking <= len(tail):  # Otherwise it is the rest of the body.
+            assert outcome(raw + tail, wire.send(raw + tail)) == whole, tail
+
+
+def test_the_callers_of_vectors_are_read(wire: Wire) -> None:
+    raw = (VECTORS / "rfc4475" / "inv2543.dat").read_bytes()
+    try:
+        wire.bench.rule(["+13035551111\torder reject enforce both"])
+        fresh = raw.replace(b"inv2543.1717", b"inv2543.1718")  # Its first copies have taken their course.
+        assert outcome(fresh, wire.send(fresh)) == "REJECT_603"
+        head = fresh.find(b"\r\n\r\n") + 4
+        for cut in range(len(fresh)):
+            came = outcome(fresh[:cut], wire.send(fresh[:cut]))
+            assert came == "REJECT_603" if cut >= head else came in {"DROP", "REJECT_400"}, cut
+    finally:
+        wire.bench.rule(["+77*\torder reject enforce both"])
 
 
 def test_forwarded_numbers_and_values_stay_as_written(wire: Wire) -> None:

@@ -261,6 +261,54 @@ def test_what_can_t_be_framed_gets_400_and_the_connection_ends(start: Start, lin
     assert not bench.switch.waiting()
 
 
+VECTORS = Path(__file__).parent.parent / "vectors"
+# What a stream makes of the vectors whose index says so; the others are whole messages on it as well.
+ON_STREAMS = {
+    "clerr": "nothing",
+    "dblreq": "two",
+    "inv2543": "closed",
+    "mcl01": "closed",
+    "ncl": "closed",
+}
+
+
+def stream_vectors() -> list[Any]:
+    found = []
+    for folder in ("rfc4475", "rfc5118"):
+        rows = json.loads((VECTORS / folder / "index.json").read_text())["messages"]
+        found += [pytest.param(folder, row, id=row["name"]) for row in rows]
+        named = {row["name"] for row in rows if row.get("tcp")}
+        assert named == {name for name in ON_STREAMS if folder == "rfc4475"}
+    return found
+
+
+@pytest.mark.parametrize(("folder", "row"), stream_vectors())
+def test_vectors_over_a_connection(start: Start, lines: Lines, folder: str, row: dict[str, Any]) -> None:
+    bench = start(streams={"message_seconds": 1})
+    line, good = lines(bench), lines(bench)
+    raw = (VECTORS / folder / row["file"]).read_bytes()
+    for at in range(0, len(raw), 50):
+        line.send(raw[at : at + 50])
+    wanted = ON_STREAMS.get(row["name"])
+    if wanted == "closed":
+        assert status(line.receive()) == 400 and line.is_closed()
+    elif wanted == "nothing":
+        assert line.is_closed() and bench.gateway.counters()["connections_late"] == 1
+    elif wanted == "two":
+        assert status(line.receive()) == 405
+        assert bench.switch.receive().startswith(b"INVITE ")
+    else:
+        # A call right behind it is refused as ever, where the vector is as long as it says and not refused itself.
+        with contextlib.suppress(ConnectionError):
+            line.send(request(call="behind"))
+        while (reply := line.receive()) and headers(reply, "Call-ID") != ["behind"]:
+            assert len(reply) <= len(raw) + 400
+        whole = row["facts"]["content_length"] == [str(row["facts"]["body_bytes"])]
+        assert status(reply) == 603 if reply else not whole or row["preferred"] != "FORWARD"
+    good.send(request(call="good"))
+    assert status(good.receive()) == 603
+
+
 def test_an_endless_header_is_refused(start: Start, lines: Lines) -> None:
     bench = start()
     line = lines(bench)
