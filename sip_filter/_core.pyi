@@ -9,7 +9,7 @@ Everything here may be called from any thread.
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Literal, TypeAlias, TypedDict, final, type_check_only
+from typing import Literal, Self, TypeAlias, TypedDict, final, type_check_only
 
 # --- list
 
@@ -207,9 +207,8 @@ class Decision:
     def revision(self) -> tuple[int, int]:
         """The list that was asked was this one or a newer one; (0, 0) when none was."""
 
-@final
 class Hook:
-    """What `sip_filter.hook.Hook` is made of, and says there."""
+    """What `sip_filter.Hook` is; that one says what its arguments mean."""
 
     def __new__(
         cls,
@@ -221,15 +220,25 @@ class Hook:
         protected: Sequence[str],
         rpid: bool = False,
         key: bytes | None = None,
-    ) -> Hook: ...
-    def judge_message(self, raw: bytes) -> Decision: ...
+    ) -> Self: ...
+    def judge_message(self, raw: bytes) -> Decision:
+        """The decision for a SIP message as it came. Only INVITE and MESSAGE outside a dialog are judged."""
+
     def judge(
         self, numbers: Sequence[str], callee: str | None = None, kind: Literal["call", "message"] = "call"
-    ) -> Decision: ...
+    ) -> Decision:
+        """The decision for callers known otherwise: `numbers` as the trunk writes them, at most 16.
+
+        `callee` is the Request-URI or the digits dialled; a protected one passes.
+        """
+
     @property
-    def revision(self) -> tuple[int, int]: ...
+    def revision(self) -> tuple[int, int]:
+        """The list that a call would be judged by now, as (epoch, n); (0, 0) while there is none."""
+
     @property
-    def lost_hits(self) -> int: ...
+    def lost_hits(self) -> int:
+        """Hits that found no place: the ring was full, or this process may not write in `live`."""
 
 # --- gateway
 

@@ -7,7 +7,7 @@ hook stands for one trunk: what is agreed with that peer is what the hook is mad
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Literal
+from typing import Literal, Self
 
 from sip_filter import _core
 from sip_filter._core import Decision
@@ -18,7 +18,7 @@ PROTECTED = ("110", "112", "113", "115", "118", "119")
 """Callees that always pass: emergency and service numbers of KM 28/2004; `urn:service:sos` does in any case."""
 
 
-class Hook:
+class Hook(_core.Hook):
     """Judges the calls and short messages of one trunk.
 
     `live` is the folder of the node's list (`store.live`); until there is a list, everything passes. `trunk` is the
@@ -26,12 +26,15 @@ class Hook:
     may excuse its identities, `mode` "enforce", "shadow" or "off", `rpid` whether Remote-Party-ID names a caller too.
     `key` is the nodes' shared key of 32 bytes: with it, a hit that a gateway counts as well is known as the same call.
     ValueError names the argument and what is allowed.
+
+    What it answers is said in `_core.pyi`. Nothing stands between the switch and those methods: a call of Python's own
+    would cost a tenth of the decision.
     """
 
-    __slots__ = ("_hook",)
+    __slots__ = ()
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         live: str | PathLike[str],
         trunk: str,
         *,
@@ -41,28 +44,5 @@ class Hook:
         protected: Sequence[str] = PROTECTED,
         rpid: bool = False,
         key: bytes | None = None,
-    ) -> None:
-        self._hook = _core.Hook(live, trunk, plan, trusted, mode, protected, rpid, key)
-
-    def judge_message(self, raw: bytes) -> Decision:
-        """The decision for a SIP message as it came. Only INVITE and MESSAGE outside a dialog are judged."""
-        return self._hook.judge_message(raw)
-
-    def judge(
-        self, numbers: Sequence[str], callee: str | None = None, kind: Literal["call", "message"] = "call"
-    ) -> Decision:
-        """The decision for callers known otherwise: `numbers` as the trunk writes them, at most 16.
-
-        `callee` is the Request-URI or the digits dialled; a protected one passes.
-        """
-        return self._hook.judge(numbers, callee, kind)
-
-    @property
-    def revision(self) -> tuple[int, int]:
-        """The list that a call would be judged by now, as (epoch, n); (0, 0) while there is none."""
-        return self._hook.revision
-
-    @property
-    def lost_hits(self) -> int:
-        """Hits that found no place: the ring was full, or this process may not write in `live`."""
-        return self._hook.lost_hits
+    ) -> Self:
+        return super().__new__(cls, live, trunk, plan, trusted, mode, protected, rpid, key)

@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Once;
 
 use memmap2::{MmapOptions, MmapRaw};
 use palang_core::decision::Revision;
@@ -116,6 +117,22 @@ pub fn lock(file: &File) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// How many forks lie between this process and the first that asked, without a system call: whoever remembers the
+/// count knows later whether it is still in the process that it was in.
+pub fn forks() -> u64 {
+    static FORKS: AtomicU64 = AtomicU64::new(0);
+    static TOLD: Once = Once::new();
+    extern "C" fn count() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+    TOLD.call_once(|| {
+        // SAFETY: the handler lives as long as the program and does what a handler may do after a fork: one atomic add.
+        let refused = unsafe { libc::pthread_atfork(None, None, Some(count)) };
+        assert_eq!(refused, 0, "there is no memory for a fork handler");
+    });
+    FORKS.load(Ordering::Relaxed)
 }
 
 /// Makes a folder and those above it (0750) unless they are there.

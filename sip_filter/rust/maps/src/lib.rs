@@ -17,6 +17,7 @@ mod snapshot;
 mod writer;
 
 pub use fault::{WriteError, MOST_CHANGES};
+pub use file::forks;
 pub use generation::Generation;
 pub use hits::{Effect, Hit, HitRing, Rings};
 pub use reader::{Follower, Held, Reader};

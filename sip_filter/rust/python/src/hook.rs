@@ -12,6 +12,7 @@ use palang_core::decision::{Judgement, Kind, ListView, Revision, TrunkMode, Trun
 use palang_core::identity::{is_protected_callee, Callers, Terms};
 use palang_core::inquiry::{self, Finding, Ground};
 use palang_core::message::{self, Fault, Field, Method, Start};
+use palang_core::number::Number;
 use palang_maps::{Effect, Follower, Hit, HitRing};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -24,7 +25,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Decision>()
 }
 
-#[pyclass(frozen, module = "sip_filter._core")]
+#[pyclass(frozen, subclass, module = "sip_filter._core")]
 struct Hook {
     terms: Terms,
     scope: TrunkScope,
@@ -40,15 +41,13 @@ struct State {
     hits: Hits,
 }
 
-#[pyclass(frozen, get_all, module = "sip_filter._core")]
+/// What was decided. It is put into words only for who asks: a switch asks for the status and no more.
+#[pyclass(frozen, module = "sip_filter._core")]
 struct Decision {
-    verdict: &'static str,
-    status: Option<(u16, &'static str)>,
     why: &'static str,
-    subject: Option<String>,
-    number: Option<String>,
-    shadow: Option<String>,
-    revision: (u32, u64),
+    fault: Option<Fault>,
+    judgement: Option<Judgement>,
+    number: Option<Number>,
 }
 
 #[pymethods]
@@ -103,7 +102,7 @@ impl Hook {
         self.decide(|state| {
             let State { list, fields, hits } = state;
             let Ok(message) = message::read(raw, fields) else {
-                return Ok(Outcome::not_judged("not_sip"));
+                return Ok(Decision::not_judged("not_sip"));
             };
             let kind = match message.start {
                 Start::Request { method, .. } => match method {
@@ -114,13 +113,13 @@ impl Hook {
                 Start::Response { .. } => None,
             };
             let Some(kind) = kind else {
-                return Ok(Outcome::not_judged("not_a_call"));
+                return Ok(Decision::not_judged("not_a_call"));
             };
             if let Some(fault) = message.fault {
                 return Err(fault);
             }
             if !message.to.tag.is_empty() {
-                return Ok(Outcome::not_judged(Counter::InDialog.name()));
+                return Ok(Decision::not_judged(Counter::InDialog.name()));
             }
             let ground = Ground {
                 terms: &self.terms,
@@ -131,7 +130,7 @@ impl Hook {
             let list = (generation.number() != 0).then(|| generation.view());
             let finding = inquiry::ask(&message, kind, &ground, list.as_ref())?;
             hits.note(&finding, kind, self.scope.key, || self.key.call(&message));
-            Ok(Outcome::of(&finding))
+            Ok(Decision::of(&finding))
         })
     }
 
@@ -142,14 +141,14 @@ impl Hook {
         Ok(self.decide(|State { list, hits, .. }| {
             let callers = Callers::of(numbers.iter().map(|text| text.as_bytes()), &self.terms)?;
             if callee.is_some_and(|callee| is_protected_callee(callee.as_bytes(), &self.protected)) {
-                return Ok(Outcome::of(&Finding::unjudged(Counter::Protected, callers)));
+                return Ok(Decision::of(&Finding::unjudged(Counter::Protected, callers)));
             }
             let generation = list.latest();
             let list = (generation.number() != 0).then(|| generation.view());
             let finding = inquiry::ask_of(callers, kind, self.scope, list.as_ref());
             let unnamed = hits.count;
             hits.note(&finding, kind, self.scope.key, || unnamed_call(unnamed));
-            Ok(Outcome::of(&finding))
+            Ok(Decision::of(&finding))
         }))
     }
 
@@ -170,79 +169,101 @@ impl Hook {
 }
 
 impl Hook {
-    fn decide(&self, judge: impl FnOnce(&mut State) -> Result<Outcome, Fault>) -> Decision {
+    fn decide(&self, judge: impl FnOnce(&mut State) -> Result<Decision, Fault>) -> Decision {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // A fault of ours must stop no call.
         match catch_unwind(AssertUnwindSafe(|| judge(&mut state))) {
-            Ok(Ok(outcome)) => outcome.decision(),
+            Ok(Ok(decision)) => decision,
             Ok(Err(fault)) => Decision {
-                verdict: "malformed",
-                status: Some(fault.status()),
-                ..Outcome::not_judged(Counter::Malformed.name()).decision()
+                fault: Some(fault),
+                ..Decision::not_judged(Counter::Malformed.name())
             },
-            Err(_) => Outcome::not_judged(Counter::JudgeError.name()).decision(),
+            Err(_) => Decision::not_judged(Counter::JudgeError.name()),
         }
     }
 }
 
-/// A decision before it is put into words.
-struct Outcome {
-    why: &'static str,
-    judgement: Option<Judgement>,
-    number: Option<String>,
-}
-
-impl Outcome {
-    fn not_judged(why: &'static str) -> Outcome {
-        Outcome {
+impl Decision {
+    fn not_judged(why: &'static str) -> Decision {
+        Decision {
             why,
+            fault: None,
             judgement: None,
             number: None,
         }
     }
 
-    fn of(finding: &Finding) -> Outcome {
+    fn of(finding: &Finding) -> Decision {
         let decided = finding.judgement.and_then(|judgement| judgement.decided);
-        let number = |index: usize| {
-            finding
-                .callers
-                .as_slice()
-                .get(index)
-                .map(|who| who.number.to_string())
-        };
-        Outcome {
+        let who = decided.and_then(|(index, _)| finding.callers.as_slice().get(index));
+        Decision {
             why: finding.outcome.name(),
+            fault: None,
             judgement: finding.judgement,
-            number: decided.and_then(|(index, _)| number(index)),
+            number: who.map(|who| who.number),
         }
     }
 
-    fn decision(self) -> Decision {
-        let (verdict, decided, shadow, revision) = match self.judgement {
-            Some(judgement) => (
-                judgement.verdict,
-                judgement.decided,
-                judgement.shadow,
-                judgement.revision,
-            ),
-            None => (Verdict::Pass, None, None, Revision::default()),
-        };
-        Decision {
-            verdict: verdict.word(),
-            status: (verdict == Verdict::Reject).then_some((603, "Decline")),
-            why: self.why,
-            subject: decided.map(|(_, found)| found.subject.to_string()),
-            number: self.number,
-            shadow: shadow.map(|(_, found)| found.subject.to_string()),
-            revision: pair(revision),
+    fn judged(&self) -> Verdict {
+        self.judgement
+            .map_or(Verdict::Pass, |judgement| judgement.verdict)
+    }
+}
+
+#[pymethods]
+impl Decision {
+    #[getter]
+    fn verdict(&self) -> &'static str {
+        match self.fault {
+            Some(_) => "malformed",
+            None => self.judged().word(),
         }
+    }
+
+    #[getter]
+    fn status(&self) -> Option<(u16, &'static str)> {
+        match self.fault {
+            Some(fault) => Some(fault.status()),
+            None => (self.judged() == Verdict::Reject).then_some((603, "Decline")),
+        }
+    }
+
+    #[getter]
+    fn why(&self) -> &'static str {
+        self.why
+    }
+
+    #[getter]
+    fn subject(&self) -> Option<String> {
+        let (_, found) = self.judgement?.decided?;
+        Some(found.subject.to_string())
+    }
+
+    #[getter]
+    fn number(&self) -> Option<String> {
+        self.number.map(|number| number.to_string())
+    }
+
+    #[getter]
+    fn shadow(&self) -> Option<String> {
+        let (_, found) = self.judgement?.shadow?;
+        Some(found.subject.to_string())
+    }
+
+    #[getter]
+    fn revision(&self) -> (u32, u64) {
+        pair(
+            self.judgement
+                .map_or(Revision::default(), |judgement| judgement.revision),
+        )
     }
 }
 
 /// This process's ring. It is made when first needed, in whatever process that is: a switch forks its workers.
 struct Hits {
     live: PathBuf,
-    ring: Option<(u32, HitRing)>,
+    /// With the count of forks at which it was made.
+    ring: Option<(u64, HitRing)>,
     tried: Option<Instant>,
     /// Hits so far.
     count: u64,
@@ -289,14 +310,14 @@ impl Hits {
     }
 
     fn ring(&mut self) -> Option<&mut HitRing> {
-        let pid = std::process::id();
-        if self.ring.as_ref().is_some_and(|(owner, _)| *owner != pid) {
+        let forks = palang_maps::forks();
+        if self.ring.as_ref().is_some_and(|(owner, _)| *owner != forks) {
             // A ring has one producer: the parent's stays the parent's.
             (self.ring, self.tried) = (None, None);
         }
         if self.ring.is_none() && self.tried.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
             self.tried = Some(Instant::now());
-            self.ring = HitRing::create(&self.live, 0).ok().map(|ring| (pid, ring));
+            self.ring = HitRing::create(&self.live, 0).ok().map(|ring| (forks, ring));
         }
         self.ring.as_mut().map(|(_, ring)| ring)
     }
