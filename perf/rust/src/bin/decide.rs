@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use palang_core::clause::trunk_key;
 use palang_core::counter::Counter;
-use palang_core::course::{Keys, Memory};
+use palang_core::course::Memory;
 use palang_core::decision::{Kind, ListView, Revision, TrunkMode, TrunkScope, Verdict};
 use palang_core::digest::{entry_digest, Digest};
 use palang_core::draft::Draft;
@@ -28,6 +28,7 @@ use palang_core::element::{Arrival, Effect, Element, Work};
 use palang_core::health::{Checks, Health};
 use palang_core::identity::Terms;
 use palang_core::inquiry::{self, Ground};
+use palang_core::keys::Keys;
 use palang_core::list::View;
 use palang_core::manners::Manners;
 use palang_core::message::{self, Field};
