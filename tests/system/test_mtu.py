@@ -40,6 +40,7 @@ def test_responses_over_the_mtu_are_answered_once_each(tmp_path: Path, family: s
         between.inside(between.gateway, gateway.start)
         try:
             with _peer(between, side) as peer:
+                _meet(peer)
                 _answered_once(gateway, peer, large=True)
                 refused = gateway.counters()["segments_refused"]
                 # A batch holds at most two sends' worth of these; the refusal of the first ones is remembered.
@@ -65,6 +66,12 @@ def _peer(between: Link, side: bool) -> socket.socket:
         return made
 
     return between.inside(between.peer, make)
+
+
+def _meet(peer: socket.socket) -> None:
+    """One call first: until the ends know each other's link address, the kernel keeps only a few datagrams."""
+    peer.send(_invite(peer, "first@peer.example", large=False))
+    assert peer.recv(65_536).startswith(b"SIP/2.0 603 ")
 
 
 def _answered_once(gateway: Gateway, peer: socket.socket, large: bool) -> None:

@@ -97,6 +97,21 @@ pub struct Network {
 }
 
 impl Network {
+    /// A single address.
+    pub fn of(address: IpAddr) -> Network {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        Network { address, bits }
+    }
+
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many first bits they share.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
     /// Reads `192.0.2.0/24`, `2001:db8::/32` or a single address.
     pub fn parse(text: &str) -> Option<Network> {
         let (address, bits) = match text.split_once('/') {

@@ -6,6 +6,7 @@
 mod checks;
 mod connection;
 mod house;
+mod lanes;
 mod sender;
 mod settings;
 mod socket;
@@ -17,7 +18,7 @@ mod watch;
 mod worker;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,6 +56,9 @@ struct State {
     /// Those of UDP first.
     locals: Vec<Local>,
     retired: Vec<Hop>,
+    /// The first of each UDP address, and how many workers and lanes these have.
+    sockets: Arc<[UdpSocket]>,
+    shape: (usize, usize),
     books: Arc<Books>,
     housekeeper: Option<JoinHandle<()>>,
 }
@@ -83,6 +87,8 @@ impl Gateway {
                 settings,
                 locals,
                 retired: Vec::new(),
+                sockets: Arc::new([]),
+                shape: (0, 0),
                 books: Arc::default(),
                 housekeeper: None,
             }),
@@ -99,20 +105,28 @@ impl Gateway {
             return Err(Error::State("the gateway was stopped; make a new one"));
         }
         let sets = bind_all(&state.settings).map_err(Error::Io)?;
-        let datagrams = sets[0].len();
+        let sockets = Arc::clone(&sets[0].sockets);
+        let datagrams = sockets.len();
         let listeners = listen_all(&state.settings, datagrams).map_err(Error::Io)?;
-        let locals = bound(&state.settings, &sets[0], &listeners).map_err(Error::Io)?;
+        let locals = bound(&state.settings, &sockets, &listeners).map_err(Error::Io)?;
         state.locals = locals.clone();
-        let first_set = Arc::clone(&sets[0]);
         let element = Element::new(state.settings.setup(locals.clone(), state.retired.clone()));
         state.shared.replace(element);
+        state.shape = (sets.len(), sets[0].lanes[0].len());
+        state.sockets = Arc::clone(&sockets);
+        state.steer();
         let desks = sets
             .into_iter()
-            .flat_map(|sockets| (0..datagrams).map(move |local| (local, Arc::clone(&sockets))))
+            .flat_map(|set| {
+                let sockets = set.sockets;
+                let lanes = set.lanes.into_iter().enumerate();
+                lanes.map(move |(local, lanes)| (local, lanes, Arc::clone(&sockets)))
+            })
             .enumerate()
-            .map(|(number, (local, sockets))| Desk {
+            .map(|(number, (local, lanes, sockets))| Desk {
                 name: format!("palang-sip-{number}"),
                 local,
+                lanes: lanes.into(),
                 sockets,
                 counts: Counts::default(),
                 pulse: Pulse::default(),
@@ -123,7 +137,7 @@ impl Gateway {
             posts.push(Post::Streams(Arc::new(stream::Desk {
                 name: "palang-streams".into(),
                 listeners: listeners.into(),
-                sockets: first_set,
+                sockets,
                 counts: Counts::default(),
                 pulse: Pulse::default(),
                 number: posts.len(),
@@ -183,6 +197,7 @@ impl Gateway {
         state
             .shared
             .replace(Element::new(next.setup(state.locals.clone(), retired.clone())));
+        state.steer();
         (state.settings, state.retired) = (next, retired);
         Ok(())
     }
@@ -307,30 +322,45 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// One set of sockets per worker, one socket per UDP address in each.
-fn bind_all(settings: &Settings) -> io::Result<Vec<Arc<[UdpSocket]>>> {
-    let bind = |address: SocketAddr| {
-        let bound = socket::bind(address, settings.workers > 1);
-        bound.map_err(|error| io::Error::new(error.kind(), format!("udp:{address}: {error}")))
-    };
+impl State {
+    /// Tells each address the lanes of those who may send to it.
+    fn steer(&self) {
+        let element = self.shared.element();
+        for socket in &*self.sockets {
+            if let Err(error) = lanes::steer(socket, self.shape, &element.setup) {
+                eprintln!("palang: sources share one queue: {error}");
+            }
+        }
+    }
+}
+
+/// What one worker has: the lanes of each UDP address, and the first of each for sending.
+struct Set {
+    lanes: Vec<Vec<UdpSocket>>,
+    sockets: Arc<[UdpSocket]>,
+}
+
+/// One set of sockets per worker.
+fn bind_all(settings: &Settings) -> io::Result<Vec<Set>> {
+    let (workers, lanes) = (settings.workers, lanes::wanted(settings.trunks()));
+    let mut lanes_of: Vec<Vec<Vec<UdpSocket>>> = (0..workers).map(|_| Vec::new()).collect();
     let datagrams = settings
         .listen
         .iter()
         .filter(|local| !local.transport.is_stream());
-    let first: Arc<[UdpSocket]> = datagrams
-        .map(|local| bind(local.address))
-        .collect::<io::Result<Vec<_>>>()?
-        .into();
-    let bound = first
-        .iter()
-        .map(UdpSocket::local_addr)
-        .collect::<io::Result<Vec<_>>>()?;
-    let mut sets = vec![first];
-    for _ in 1..settings.workers {
-        let more = bound.iter().map(|address| bind(*address));
-        sets.push(more.collect::<io::Result<Vec<_>>>()?.into());
+    for local in datagrams {
+        let bound = lanes::bind(local.address, workers, lanes)
+            .map_err(|error| io::Error::new(error.kind(), format!("{local}: {error}")))?;
+        for (worker, row) in bound.into_iter().enumerate() {
+            lanes_of[worker].push(row);
+        }
     }
-    Ok(sets)
+    let sets = lanes_of.into_iter().map(|lanes| {
+        let sockets = lanes.iter().map(|row| row[0].try_clone());
+        let sockets = sockets.collect::<io::Result<Vec<_>>>()?.into();
+        Ok(Set { lanes, sockets })
+    });
+    sets.collect()
 }
 
 /// The listening sockets of streams; their local addresses are numbered on from `first`.

@@ -334,16 +334,22 @@ fn slot(to: SocketAddr, local: usize, size: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::{bind, Receiver};
+    use crate::socket::{bind, Receiver, PATIENCE};
 
-    /// A socket, and what it has got: sizes in the order of arrival.
-    fn sizes(socket: &UdpSocket) -> Vec<usize> {
+    /// What a socket has got, in the order of arrival.
+    fn received(socket: &UdpSocket) -> Vec<Vec<u8>> {
         let mut receiver = Receiver::new();
-        let mut sizes = Vec::new();
-        while let Ok(count) = receiver.receive(socket) {
-            sizes.extend((0..count).map(|i| receiver.datagram(i).unwrap().0.len()));
+        let mut got = Vec::new();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        while socket.peek_from(&mut [0]).is_ok() {
+            let count = receiver.receive(socket).unwrap();
+            got.extend((0..count).map(|i| receiver.datagram(i).unwrap().0.to_vec()));
         }
-        sizes
+        got
+    }
+
+    fn sizes(socket: &UdpSocket) -> Vec<usize> {
+        received(socket).iter().map(Vec::len).collect()
     }
 
     fn sent(sent: usize, failed: u64) -> Sent {
@@ -382,15 +388,11 @@ mod tests {
         assert_eq!(sender.groups.len(), 6);
         assert_eq!(sender.flush(&sockets), sent(200, 0));
         for (peer, first) in peers.iter().zip(0..) {
-            let mut receiver = Receiver::new();
             let mut got = Vec::new();
-            while let Ok(count) = receiver.receive(peer) {
-                for i in 0..count {
-                    let (bytes, _) = receiver.datagram(i).unwrap();
-                    assert!(bytes.iter().all(|byte| *byte == bytes[0]));
-                    assert_eq!(bytes.len(), if bytes[0] % 3 == 0 { 500 } else { 600 });
-                    got.push(bytes[0]);
-                }
+            for bytes in received(peer) {
+                assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+                assert_eq!(bytes.len(), if bytes[0] % 3 == 0 { 500 } else { 600 });
+                got.push(bytes[0]);
             }
             got.sort_unstable();
             assert_eq!(got, (first..200).step_by(2).collect::<Vec<u8>>());

@@ -132,6 +132,11 @@ impl Settings {
         }
     }
 
+    /// How many trunks there are.
+    pub fn trunks(&self) -> usize {
+        self.trunks.len()
+    }
+
     /// The element's setup, once the sockets are bound. `retired` hops serve calls that are on course.
     pub fn setup(&self, locals: Vec<Local>, retired: Vec<Hop>) -> Setup {
         let trunks = self.trunks.iter().cloned().map(|row| Trunk {

@@ -1,4 +1,4 @@
-//! Sockets, and datagrams in: one system call for many (recvmmsg).
+//! UDP sockets, and datagrams in: one system call for many (recvmmsg).
 //!
 //! Each block of unsafe code says why it is sound; what crosses its border are slices and `SocketAddr`.
 
@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub const BATCH: usize = 64;
 /// Room for the largest datagram that UDP carries.
 const ROOM: usize = 65_536;
-/// How long a receive waits, so that a stop is noticed.
+/// How long a thread waits for something to come, so that a stop is noticed.
 pub const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Binds a socket. `shared` ones stand beside others on the address, and the kernel spreads sources over them; one
@@ -30,7 +30,6 @@ pub fn bind(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     socket.set_recv_buffer_size(4 << 20)?;
     socket.set_send_buffer_size(4 << 20)?;
     socket.bind(&address.into())?;
-    socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket.into())
 }
 
@@ -71,7 +70,7 @@ impl Receiver {
         receiver
     }
 
-    /// Waits for a datagram, at most `PATIENCE`, and takes what else is there. Returns how many.
+    /// Takes what is there, at most a batch; how many datagrams. `WouldBlock` if none.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         for header in &mut self.headers[..self.filled] {
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -84,7 +83,7 @@ impl Receiver {
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
                 BATCH as libc::c_uint,
-                libc::MSG_WAITFORONE,
+                libc::MSG_DONTWAIT,
                 null_mut(),
             )
         };

@@ -182,19 +182,20 @@ fn a_worker_whose_thread_ended_is_started_again() {
 #[test]
 fn a_switch_that_is_down_is_an_error_and_not_the_end() {
     let bench = Bench::new("127.0.0.4");
-    let socket = bench.desks()[0].sockets[0].as_raw_fd();
-    let on: libc::c_int = 1;
-    // SAFETY: the option's value is an int of the size stated. With it an ICMP error is told on the socket.
-    let set = unsafe {
-        libc::setsockopt(
-            socket,
-            libc::IPPROTO_IP,
-            libc::IP_RECVERR,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as _,
-        )
-    };
-    assert_eq!(set, 0);
+    for lane in &*bench.desks()[0].lanes {
+        let on: libc::c_int = 1;
+        // SAFETY: the option's value is an int of the size stated. With it an ICMP error is told on the socket.
+        let set = unsafe {
+            libc::setsockopt(
+                lane.as_raw_fd(),
+                libc::IPPROTO_IP,
+                libc::IP_RECVERR,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as _,
+            )
+        };
+        assert_eq!(set, 0);
+    }
     bench.send("INVITE", "down", "");
     bench.wait_for("the error is counted", || bench.counter("receive_errors") > 0);
     bench.answered("after");
@@ -205,7 +206,7 @@ fn a_switch_that_is_down_is_an_error_and_not_the_end() {
 fn a_socket_that_errs_costs_little_and_is_used_again_when_it_can_be() {
     let bench = Bench::new("127.0.0.5");
     bench.answered("before");
-    let socket = bench.desks()[0].sockets[0].as_raw_fd();
+    let socket = bench.desks()[0].lanes[1].as_raw_fd(); // The lane of the first trunk.
     let null = std::fs::File::open("/dev/null").unwrap();
     // SAFETY: all three are open descriptors of this process, and `socket` stays one throughout; only what it names
     // changes, from a socket to a file and back.

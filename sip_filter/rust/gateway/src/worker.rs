@@ -1,4 +1,4 @@
-//! One worker: receive a batch, ask the element, send a batch. It never waits for anything but its socket.
+//! One worker: receive a batch, ask the element, send a batch; each lane in turn. It never waits but for its sockets.
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
@@ -12,11 +12,12 @@ use palang_core::counter::{Counter, COUNTERS};
 use palang_core::course::Memory;
 use palang_core::decision::ListView;
 use palang_core::element::{Arrival, Effect, Element, Hit, Work};
-use palang_maps::{Effect as HitEffect, Hit as MappedHit, HitRing, Reader};
+use palang_maps::{Effect as HitEffect, Held, Hit as MappedHit, HitRing, Reader};
 
 use crate::house::Pulse;
+use crate::lanes::Watch;
 use crate::sender::{Order, Sender};
-use crate::socket::Receiver;
+use crate::socket::{Receiver, BATCH};
 use crate::stream::{Letter, Mail, Terms};
 use crate::watch::Watch;
 
@@ -113,8 +114,10 @@ impl Counts {
 /// A place to work at: outlives the thread that works there, so that a new one can take over.
 pub struct Desk {
     pub name: String,
-    /// Which of `sockets` this one receives on; replies may leave by any.
+    /// Which local address this one receives on, by these lanes.
     pub local: usize,
+    pub lanes: Arc<[UdpSocket]>,
+    /// One for each local address of UDP: replies may leave by any.
     pub sockets: Arc<[UdpSocket]>,
     pub counts: Counts,
     pub pulse: Pulse,
@@ -127,6 +130,7 @@ impl Desk {
         Desk {
             name: self.name.clone(),
             local: self.local,
+            lanes: Arc::clone(&self.lanes),
             sockets: Arc::clone(&self.sockets),
             counts: Counts::default(),
             pulse: Pulse::default(),
@@ -138,33 +142,62 @@ impl Desk {
 /// Runs until the stop flag is up, or another has taken over.
 pub fn run(shared: &Shared, desk: &Desk) {
     let mut receiver = Receiver::new();
-    let mut sender = Sender::default();
-    let mut work = Work::default();
-    let mut hits = Hits::new(shared, desk.number);
-    let mut held = shared.reader.hold();
-    let (mut turns, mut element) = shared.latest();
-    let socket = &desk.sockets[desk.local];
+    let Ok(mut watch) = Watch::new(&desk.lanes) else {
+        desk.counts.add(Counter::ReceiveError, 1);
+        return; // The housekeeper starts us again.
+    };
+    let mut worker = Worker {
+        shared,
+        desk,
+        sender: Sender::default(),
+        work: Work::default(),
+        hits: Hits::new(shared, desk.number),
+        held: shared.reader.hold(),
+        element: shared.latest(),
+    };
     while !shared.stop.load(Ordering::Relaxed) && desk.pulse.beat() {
-        let count = match receiver.receive(socket) {
-            Ok(count) => count,
-            Err(error) => {
-                match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
-                    // A switch that is down answers by ICMP; that is told here, and must not end the loop.
-                    ErrorKind::ConnectionRefused => desk.counts.add(Counter::ReceiveError, 1),
-                    _ => {
-                        desk.counts.add(Counter::ReceiveError, 1);
-                        std::thread::sleep(Duration::from_millis(10)); // No memory, no buffers: not a busy loop.
-                    }
-                }
+        if let Err(error) = watch.wait() {
+            worker.note_error(&error);
+        }
+        // One batch each: whoever sends more than that waits while the others have their turn.
+        for (i, lane) in desk.lanes.iter().enumerate() {
+            if !watch.is_ready(i) {
                 continue;
             }
-        };
-        shared.reader.catch_up(&mut held);
-        if shared.turns() != turns {
-            (turns, element) = shared.latest();
+            match receiver.receive(lane) {
+                Ok(count) => {
+                    if count < BATCH {
+                        watch.rest(i);
+                    }
+                    worker.serve(&receiver, count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => watch.rest(i),
+                Err(error) => worker.note_error(&error),
+            }
         }
-        let list = (held.number() != 0).then(|| held.view());
+    }
+}
+
+struct Worker<'a> {
+    shared: &'a Shared,
+    desk: &'a Desk,
+    sender: Sender,
+    work: Work,
+    hits: Hits<'a>,
+    held: Held,
+    /// The element, and its turn.
+    element: (u64, Arc<Element>),
+}
+
+impl Worker<'_> {
+    /// Handles a batch, and sends what came of it.
+    fn serve(&mut self, receiver: &Receiver, count: usize) {
+        let (shared, desk) = (self.shared, self.desk);
+        shared.reader.catch_up(&mut self.held);
+        if shared.turns() != self.element.0 {
+            self.element = shared.latest();
+        }
+        let list = (self.held.number() != 0).then(|| self.held.view());
         let now = shared.now();
         desk.counts.add(Counter::Received, count as u64);
         for i in 0..count {
@@ -179,18 +212,12 @@ pub fn run(shared: &Shared, desk: &Desk) {
                 names: &[],
                 now,
             };
-            let list = list.as_ref();
-            match handle(
-                shared,
-                &element,
-                list,
-                arrival,
-                &mut work,
-                &mut hits,
-                &desk.counts,
-            ) {
+            let (element, list) = (&self.element.1, list.as_ref());
+            let (work, hits) = (&mut self.work, &mut self.hits);
+            match handle(shared, element, list, arrival, work, hits, &desk.counts) {
                 Some(Effect::Send { to, local, .. }) if local < desk.sockets.len() => {
-                    sender.put(&work.output.bytes, to, local, order(work.output.marks.as_slice()));
+                    let order = order(work.output.marks.as_slice());
+                    self.sender.put(&work.output.bytes, to, local, order);
                 }
                 Some(Effect::Send { to, local, flow }) => {
                     let bytes = work.output.bytes.clone();
@@ -210,10 +237,22 @@ pub fn run(shared: &Shared, desk: &Desk) {
         if desk.pulse.is_closed() {
             return; // We hung: these calls have been taken care of, or have ended.
         }
-        let sent = sender.flush(&desk.sockets);
+        let sent = self.sender.flush(&desk.sockets);
         desk.counts.add(Counter::Sent, sent.sent);
         desk.counts.add(Counter::SendError, sent.failed);
         desk.counts.add(Counter::SegmentRefused, sent.refused);
+    }
+
+    fn note_error(&self, error: &std::io::Error) {
+        match error.kind() {
+            ErrorKind::Interrupted => {}
+            // A switch that is down answers by ICMP; that is told here, and must not end the loop.
+            ErrorKind::ConnectionRefused => self.desk.counts.add(Counter::ReceiveError, 1),
+            _ => {
+                self.desk.counts.add(Counter::ReceiveError, 1);
+                std::thread::sleep(Duration::from_millis(10)); // No memory, no buffers: not a busy loop.
+            }
+        }
     }
 }
 
