@@ -26,6 +26,10 @@ class Measured:
     def p99_us(self) -> float:
         return float(self.outcome["latency_us"]["p99"])
 
+    @property
+    def lost(self) -> int:
+        return int(self.outcome["lost"])
+
 
 def build(profile: str = "release") -> dict[str, str]:
     """Compile the programs; where each lies."""
@@ -44,12 +48,12 @@ def run(program: str, server: Server, scenario: dict[str, Any], most_lost: float
     if server.name == "echo":
         callers = [(caller, 0) for caller, _ in callers]
     asked = {**scenario, "server": server.addresses[transport], "callers": callers}
-    server.prepare()
-    before = server.cpu()
-    done = subprocess.run(pinned([program, json.dumps(asked)], 1), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"{server.name}: {done.stderr.strip()}")
-    measured = Measured(server.name, json.loads(done.stdout), server.cpu() - before)
+    with server.around():
+        before = server.cpu()
+        done = subprocess.run(pinned([program, json.dumps(asked)], 1), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"{server.name}: {done.stderr.strip()}")
+        measured = Measured(server.name, json.loads(done.stdout), server.cpu() - before)
     _check(measured, asked, most_lost)
     return measured
 

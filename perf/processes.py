@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,8 +37,8 @@ class Server:
     process: subprocess.Popen[str] | None = None
     """None where there is no server: calls go straight to the callee."""
     pids: list[int] = field(default_factory=list)
-    prepare: Callable[[], None] = lambda: None
-    """Done before each run."""
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
+    """What each run stands in."""
 
     def cpu(self) -> float:
         """Seconds of CPU that all its processes have used."""

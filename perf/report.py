@@ -45,7 +45,7 @@ def table(rows: Sequence[Row], found: dict[str, Rounds], parts: dict[str, Any]) 
     for row in rows:
         for bar in row.bars:
             value = bar.median(found[row.name])
-            shown = f"{value:.2f}" if bar.how == "ratio" else f"{value:.1f} µs"
+            shown = {"ratio": f"{value:.2f}", "added": f"{value:.1f} µs", "count": f"{value:.0f}"}[bar.how]
             lines.append(f"| {row.title} | {bar} | {shown} | {_verdict(bar, value)} |")
     for limit in LIMITS:
         if limit.path.partition("/")[0] in parts:

@@ -3,13 +3,14 @@
 Palang is the gateway of the wheel with one worker. Kamailio runs `kamailio/filter.cfg`, its fastest honest
 configuration. The echo is the floor: it sends back as many bytes as Palang's answer has, and reads none. `hook` and
 `no_hook` are one Kamailio with the Python script that we ship, as it is and with the question to the hook left out.
-`direct` is no server at all: calls go to the callee.
+`changing` is Palang while its list's writer applies changes; `direct` is no server at all: calls go to the callee.
 """
 
 import json
 import shutil
 import site
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from perf.processes import BenchError, Server, first_line, start, tree, wait_for
+from perf.processes import CORES, BenchError, Server, first_line, start, tree, wait_for
 from sip_filter import Writer, list_digest
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +44,10 @@ class Stand:
     def live(self) -> Path:
         return self.folder / "live"
 
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
 
 def load_list(stand: Stand) -> None:
     """Put the list of perf/rust/src/list.rs where Palang's processes map it."""
@@ -51,7 +56,7 @@ def load_list(stand: Stand) -> None:
         lines.append(f"+62811{x:08}\torder reject enforce both")
         x = (21 * x + 7_654_321) % 100_000_000
     lines += [f"+77{i:02}*\tnoc reject enforce both" for i in range(100)]
-    writer = Writer(stand.live, stand.folder / "state")
+    writer = Writer(stand.live, stand.state)
     writer.load(1, 1, lines, list_digest(lines), 0)
     writer.close()
 
@@ -69,7 +74,22 @@ def palang(stand: Stand) -> list[Server]:
     command = [sys.executable, "-P", str(Path(__file__).with_name("palang_server.py"))]
     process = start("palang", [*command, str(stand.live), json.dumps(settings)], log)
     bound = json.loads(first_line("palang", process, log))
-    return [Server("palang", dict(address.split(":", 1) for address in bound), process, [process.pid])]
+    quiet = Server("palang", dict(address.split(":", 1) for address in bound), process, [process.pid])
+    return [quiet, Server("changing", quiet.addresses, None, quiet.pids, partial(_changing, stand))]
+
+
+@contextmanager
+def _changing(stand: Stand) -> Iterator[None]:
+    """While the list's writer applies changes on the load's core."""
+    program = [sys.executable, "-P", str(Path(__file__).with_name("changer.py"))]
+    command = ["taskset", "-c", str(CORES[-1]), *program, str(stand.live), str(stand.state)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield
+        changes = int(process.communicate("")[0] or 0)
+    if not changes:
+        raise BenchError("the list was not changed during a run that it should have been")
 
 
 def echo(stand: Stand) -> list[Server]:
@@ -116,17 +136,20 @@ trusted = true
     asking = _kamailio("hook", stand, "script.cfg", {"SCRIPT": str(folder / "script.py")})
     host, port = asking.addresses["udp"].split(":")
 
-    def turn(source: str) -> None:
+    @contextmanager
+    def turned(source: str) -> Iterator[None]:
         if _status(host, int(port), source, hops=70) is None:
             raise BenchError(f"{asking.name} did not answer {source}")
+        yield
 
-    asking.prepare = partial(turn, ASK)
-    leaving = Server("no_hook", asking.addresses, None, asking.pids, partial(turn, LEAVE))
+    asking.around = partial(turned, ASK)
+    leaving = Server("no_hook", asking.addresses, None, asking.pids, partial(turned, LEAVE))
     return [asking, leaving]
 
 
 STARTS: dict[str, Callable[[Stand], list[Server]]] = {
     "palang": palang,
+    "changing": palang,
     "kamailio": kamailio,
     "echo": echo,
     "direct": direct,

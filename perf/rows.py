@@ -19,10 +19,10 @@ EVERYBODY = [("number", 603), ("prefix", 603), ("asserted", 603), ("good", 200)]
 
 @dataclass(frozen=True)
 class Bar:
-    """`one`'s figure against `other`'s, and the most that it may come to."""
+    """`one`'s figure against `other`'s, and the most that it may come to; a count stands for itself."""
 
-    how: Literal["ratio", "added"]
-    figure: Literal["cpu_us", "p99_us"]
+    how: Literal["ratio", "added", "count"]
+    figure: Literal["cpu_us", "p99_us", "lost"]
     one: str
     other: str
     most: float
@@ -30,12 +30,14 @@ class Bar:
     def value(self, round_: Mapping[str, Measured]) -> float:
         """What it came to in one round."""
         one, other = (float(getattr(round_[name], self.figure)) for name in (self.one, self.other))
-        return one / other if self.how == "ratio" else one - other
+        return {"ratio": one / (other or 1), "added": one - other, "count": one}[self.how]
 
     def median(self, rounds: list[dict[str, Measured]]) -> float:
         return median(self.value(round_) for round_ in rounds)
 
     def __str__(self) -> str:
+        if self.how == "count":
+            return f"≤ {self.most:g} {self.figure}, none wrong"
         if self.how == "ratio":
             return f"≤ {self.most:g} of {self.other}"
         what = "CPU" if self.figure == "cpu_us" else "p99"
@@ -103,6 +105,13 @@ ROWS = (
         {"callers": GOOD, "window": PATIENT, "rate": 2_000},
         (Bar("added", "p99_us", "palang", "direct", 300),),
         needs_callee=True,
+    ),
+    Row(
+        "changing",
+        "reject, UDP, 20,000/s, while the list's writer applies changes",
+        ("palang", "changing"),
+        {"callers": BLOCKED, "window": PATIENT, "rate": 20_000},
+        (Bar("count", "lost", "changing", "changing", 0),),
     ),
     Row(
         "hook",

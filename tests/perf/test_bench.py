@@ -48,6 +48,7 @@ def test_a_bar_compares_within_a_round_and_takes_the_median() -> None:
     rounds = [{"palang": cost(4), "kamailio": cost(k)} for k in (1, 2, 4)]
     assert Bar("ratio", "cpu_us", "palang", "kamailio", 0.5).median(rounds) == 0.5
     assert Bar("added", "p99_us", "palang", "kamailio", 3).median(rounds) == 0.0
+    assert Bar("count", "cpu_us", "palang", "kamailio", 3).median(rounds) == 250_000.0
 
 
 Answer = Callable[[bytes], list[bytes]]
