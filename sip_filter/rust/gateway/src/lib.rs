@@ -9,12 +9,12 @@ mod house;
 mod lanes;
 mod sender;
 mod settings;
+mod sights;
 mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod watch;
 mod worker;
 
 use std::io;
@@ -37,7 +37,7 @@ use palang_maps::Reader;
 use house::{Books, House, Post, Pulse};
 use settings::Settings;
 pub use settings::{own_plans, plan_named, Wrong};
-pub use watch::{Fate, Sight};
+pub use sights::{Fate, Sight};
 use worker::{Counts, Desk, Shared};
 
 /// Calls on course that are remembered: 8 MiB, enough for 2,000 calls a second over their 240 s.
@@ -224,7 +224,7 @@ impl Gateway {
     /// The first asking begins the watch.
     pub fn watched(&self) -> (Vec<Sight>, u64) {
         let shared = Arc::clone(&self.lock().shared);
-        shared.watch.take()
+        shared.sights.take()
     }
 
     /// The next hops in use, and what is known of them.

@@ -17,9 +17,9 @@ use palang_maps::{Effect as HitEffect, Held, Hit as MappedHit, HitRing, Reader};
 use crate::house::Pulse;
 use crate::lanes::Watch;
 use crate::sender::{Order, Sender};
+use crate::sights::Sights;
 use crate::socket::{Receiver, BATCH};
 use crate::stream::{Letter, Mail, Terms};
-use crate::watch::Watch;
 
 /// What all threads of a gateway share.
 pub struct Shared {
@@ -30,7 +30,7 @@ pub struct Shared {
     pub began: Instant,
     /// What is to go over connections.
     pub mail: Mail,
-    pub watch: Watch,
+    pub sights: Sights,
     terms: RwLock<Terms>,
     element: RwLock<Arc<Element>>,
     /// Counts replacements of `element`, so that workers need not lock to learn that there was none.
@@ -46,7 +46,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             began: Instant::now(),
             mail: Mail::default(),
-            watch: Watch::default(),
+            sights: Sights::default(),
             terms: RwLock::new(terms),
             element: RwLock::new(Arc::new(element)),
             turns: AtomicU64::new(0),
@@ -293,7 +293,7 @@ pub fn handle<L: ListView>(
             counts.add(Counter::HitLost, 1);
         }
     }
-    shared.watch.note(element, &arrival, effect, &work.output);
+    shared.sights.note(element, &arrival, effect, &work.output);
     Some(effect)
 }
 

@@ -42,12 +42,12 @@ pub enum Fate {
 }
 
 #[derive(Default)]
-pub struct Watch {
+pub struct Sights {
     on: AtomicBool,
     waiting: Mutex<(Vec<Sight>, u64)>,
 }
 
-impl Watch {
+impl Sights {
     /// What was seen since it was last asked, and how many more there were. The first asking begins the watch.
     pub fn take(&self) -> (Vec<Sight>, u64) {
         self.on.store(true, Ordering::Relaxed);
