@@ -5,11 +5,11 @@
 //! Diversion, History-Info, the display name, a password, `rn` or the callee: those are decoys.
 
 use crate::decision::{Identity, Kind};
-use crate::message::{Fault, Message, Name, Start};
+use crate::message::{Fault, Message, Name};
 use crate::number::Number;
 use crate::originator;
 use crate::plan::{Plan, Reading, Trace};
-use crate::uri::{self, Scheme};
+use crate::uri::{self, Scheme, Uri};
 
 /// Values read per request. RFC 3325 §9.1 allows two; more than this is refused, since the rest would go unjudged.
 pub const MOST: usize = 16;
@@ -81,21 +81,25 @@ pub fn callers(
 ///
 /// Only the Request-URI says so, and only without parameters that would route elsewhere (`rn`, RFC 4694).
 pub fn is_protected(message: &Message<'_>, codes: &[Box<[u8]>]) -> bool {
-    let Start::Request { uri: target, .. } = message.start else {
-        return false;
-    };
-    target.contains(&b':') && is_protected_callee(target, codes)
+    message
+        .target
+        .is_some_and(|target| is_protected_uri(&target, codes))
 }
 
 /// The same for a callee known otherwise: a URI, or digits as dialled.
 pub fn is_protected_callee(target: &[u8], codes: &[Box<[u8]>]) -> bool {
-    let is_code = |user: &[u8]| {
-        let user = user.strip_prefix(b"+62").unwrap_or(user);
-        codes.iter().any(|code| **code == *user)
-    };
-    let Some(target) = uri::read(target) else {
-        return is_code(target);
-    };
+    match uri::read(target) {
+        Some(uri) => is_protected_uri(&uri, codes),
+        None => is_code(target, codes),
+    }
+}
+
+fn is_code(user: &[u8], codes: &[Box<[u8]>]) -> bool {
+    let user = user.strip_prefix(b"+62").unwrap_or(user);
+    codes.iter().any(|code| **code == *user)
+}
+
+fn is_protected_uri(target: &Uri<'_>, codes: &[Box<[u8]>]) -> bool {
     match target.scheme {
         Scheme::Urn => {
             // RFC 5031: urn:service:sos and its sub-services, in any case.
@@ -109,7 +113,7 @@ pub fn is_protected_callee(target: &[u8], codes: &[Box<[u8]>]) -> bool {
             let Some(user) = uri::unescape(target.user, &mut space) else {
                 return false;
             };
-            is_code(user)
+            is_code(user, codes)
                 && uri::Params::new(target.user_params)
                     .all(|param| param.name.eq_ignore_ascii_case(b"phone-context"))
         }

@@ -4,7 +4,10 @@
 //! folded lines) and the body. What is wrong with a message is its [`Fault`]: the view stays usable, so that
 //! a refusal can copy what RFC 3261 §8.2.6 asks for. Only what has no start line or no Via is [`Unreadable`].
 
-use crate::uri::{self, Scheme};
+pub use crate::name::{read_name, Name};
+use crate::scan::{self, LineFeeds};
+pub use crate::scan::{decimal, find};
+use crate::uri::{self, Scheme, Uri};
 use crate::via::{self, Via};
 
 /// Bytes of start line and header fields that are read; more is refused (513).
@@ -14,28 +17,7 @@ pub const MAX_FIELDS: usize = 256;
 /// Via values; a request can't have passed more hops than the largest useful Max-Forwards.
 pub const MAX_VIAS: usize = 70;
 
-/// The header fields that a stateless element and a caller filter look at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Name {
-    Via,
-    From,
-    To,
-    CallId,
-    CSeq,
-    MaxForwards,
-    ContentLength,
-    ContentType,
-    Route,
-    RecordRoute,
-    ProxyRequire,
-    AssertedIdentity,
-    RemotePartyId,
-    Other,
-}
-
 const NAMES: usize = Name::Other as usize + 1;
-const NONE: u16 = u16::MAX;
 
 /// One header field: offsets into the datagram. `line..next` is the whole field with its line end(s).
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +27,13 @@ pub struct Field {
     pub value: u16,
     pub end: u16,
     pub next: u16,
+}
+
+impl Field {
+    /// Its value in the datagram, with its folds.
+    pub fn of<'a>(&self, raw: &'a [u8]) -> &'a [u8] {
+        &raw[usize::from(self.value)..usize::from(self.end)]
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,8 +148,19 @@ pub struct Message<'a> {
     /// "\r\n", or "\n" when the sender ends every line so.
     pub line_end: &'static [u8],
     pub fault: Option<Fault>,
-    first: [u16; NAMES],
+    /// The Request-URI taken apart; None where it can't be, or in a response.
+    pub target: Option<Uri<'a>>,
+    seen: [Seen; NAMES],
 }
+
+/// The fields of one name: the index of the first, and how many there are.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    first: u16,
+    count: u16,
+}
+
+const UNSEEN: Seen = Seen { first: 0, count: 0 };
 
 /// Reads one datagram.
 ///
@@ -172,7 +172,8 @@ pub fn read<'a>(datagram: &'a [u8], fields: &'a mut Vec<Field>) -> Result<Messag
         return Err(Unreadable::KeepAlive);
     }
     let mut faults = Faults(None);
-    let line_length = find(raw, b'\n').unwrap_or(raw.len());
+    let mut feeds = LineFeeds::of(raw);
+    let line_length = feeds.next().unwrap_or(raw.len());
     let crlf = line_length > 0 && raw[line_length - 1] == b'\r';
     let start = read_start(&raw[..line_length - usize::from(crlf)], &mut faults)?;
     let start_end = (line_length + 1).min(raw.len());
@@ -180,30 +181,24 @@ pub fn read<'a>(datagram: &'a [u8], fields: &'a mut Vec<Field>) -> Result<Messag
     let mut lines = Lines {
         raw,
         at: start_end,
-        ends: 1,
-        crlf,
+        feeds,
     };
-    let mut first = [NONE; NAMES];
-    let mut counts = [0u16; NAMES];
+    let mut seen = [UNSEEN; NAMES];
     fields.clear();
-    lines.read_fields(fields, &mut first, &mut counts, &mut faults);
+    lines.read_fields(crlf, fields, &mut seen, &mut faults);
     let rest = &raw[lines.at..];
 
-    let via_field = first[Name::Via as usize];
-    if via_field == NONE {
-        return Err(Unreadable::NoVia);
-    }
     let fields: &'a [Field] = fields;
-    let value = |name: Name| match first[name as usize] {
-        NONE => None,
-        i => Some(&raw[usize::from(fields[usize::from(i)].value)..usize::from(fields[usize::from(i)].end)]),
+    let value = |name: Name| {
+        let Seen { first, count } = seen[name as usize];
+        (count > 0).then(|| fields[usize::from(first)].of(raw))
     };
-    let via = via::read(value(Name::Via).unwrap_or_default()).ok_or(Unreadable::NoVia)?;
+    let via = value(Name::Via).and_then(via::read).ok_or(Unreadable::NoVia)?;
     if !via.sound {
         faults.note(Fault::Via);
     }
 
-    if counts[Name::From as usize] > 1 {
+    if seen[Name::From as usize].count > 1 {
         faults.note(Fault::RepeatedFrom);
     }
     for name in [
@@ -213,7 +208,7 @@ pub fn read<'a>(datagram: &'a [u8], fields: &'a mut Vec<Field>) -> Result<Messag
         Name::MaxForwards,
         Name::ContentLength,
     ] {
-        if counts[name as usize] > 1 {
+        if seen[name as usize].count > 1 {
             faults.note(Fault::Repeated);
         }
     }
@@ -256,7 +251,11 @@ pub fn read<'a>(datagram: &'a [u8], fields: &'a mut Vec<Field>) -> Result<Messag
             }
         },
     };
-    let message = Message {
+    let target = match start {
+        Start::Request { uri, .. } => uri::read(uri),
+        Start::Response { .. } => None,
+    };
+    let mut message = Message {
         raw,
         start,
         start_end,
@@ -271,50 +270,77 @@ pub fn read<'a>(datagram: &'a [u8], fields: &'a mut Vec<Field>) -> Result<Messag
         max_forwards,
         line_end: if crlf { b"\r\n" } else { b"\n" },
         fault: None,
-        first,
+        target,
+        seen,
     };
-    // A response has our value on top of the request's. A value takes two bytes at least: most need no counting.
-    let most_vias = MAX_VIAS + usize::from(matches!(start, Start::Response { .. }));
-    let via_bytes: usize = message
-        .all(Name::Via)
-        .map(|field| message.value(field).len())
-        .sum();
-    if via_bytes > most_vias * 2 && message.values(Name::Via).nth(most_vias).is_some() {
-        faults.note(Fault::TooManyVias);
-    }
-    if let Start::Request { method, token, uri } = start {
-        check_request(&message, method, token, uri, &mut faults);
-    }
-    Ok(Message {
-        fault: faults.0,
-        ..message
-    })
+    message.check(&mut faults);
+    message.fault = faults.0;
+    Ok(message)
 }
 
 impl<'a> Message<'a> {
     /// Value of the first field of that name, with its folds.
     pub fn get(&self, name: Name) -> Option<&'a [u8]> {
-        match self.first[name as usize] {
-            NONE => None,
-            i => Some(self.value(&self.fields[usize::from(i)])),
-        }
+        self.all(name).next().map(|field| field.of(self.raw))
     }
 
     pub fn value(&self, field: &Field) -> &'a [u8] {
-        &self.raw[usize::from(field.value)..usize::from(field.end)]
+        field.of(self.raw)
     }
 
     /// The fields of that name, in order.
     pub fn all(&self, name: Name) -> impl Iterator<Item = &'a Field> {
-        let from = usize::from(self.first[name as usize]).min(self.fields.len());
-        self.fields[from..].iter().filter(move |field| field.name == name)
+        let Seen { first, count } = self.seen[name as usize];
+        let fields = self.fields[usize::from(first)..].iter();
+        fields
+            .filter(move |field| field.name == name)
+            .take(usize::from(count))
+    }
+
+    /// How many fields of that name there are.
+    pub fn count(&self, name: Name) -> usize {
+        usize::from(self.seen[name as usize].count)
     }
 
     /// The comma-separated values of all fields of that name, in order, empty ones left out.
     pub fn values(&self, name: Name) -> impl Iterator<Item = &'a [u8]> {
         let raw = self.raw;
         self.all(name)
-            .flat_map(move |field| uri::Commas::new(&raw[usize::from(field.value)..usize::from(field.end)]))
+            .flat_map(move |field| uri::Commas::new(field.of(raw)))
+    }
+
+    /// What can be wrong with it as a whole.
+    fn check(&self, faults: &mut Faults) {
+        // A response has our value on top of the request's. Each comma makes one more at most: few need reading.
+        let most_vias = MAX_VIAS + usize::from(matches!(self.start, Start::Response { .. }));
+        let vias = self
+            .all(Name::Via)
+            .map(|field| 1 + scan::count(field.of(self.raw), b','));
+        if vias.sum::<usize>() > most_vias && self.values(Name::Via).nth(most_vias).is_some() {
+            faults.note(Fault::TooManyVias);
+        }
+        let Start::Request { method, token, .. } = self.start else {
+            return;
+        };
+        // Methods are case-sensitive (RFC 3261 §7.1), but a lenient switch would take "invite" for a call.
+        let folded = |name: &str| token.eq_ignore_ascii_case(name.as_bytes());
+        if method == Method::Other && ["INVITE", "MESSAGE", "ACK", "CANCEL"].into_iter().any(folded) {
+            faults.note(Fault::MethodCase);
+        }
+        if faults.0.is_none() && self.cseq_method != token {
+            faults.note(Fault::CSeq);
+        }
+        match &self.target {
+            // Header fields may not stand in a Request-URI (RFC 3261 §19.1.1, table 1).
+            Some(target) if target.headers.is_some() => faults.note(Fault::RequestUri),
+            Some(target) if target.scheme == Scheme::Other => faults.note(Fault::Scheme),
+            Some(_) => {}
+            None => faults.note(Fault::RequestUri),
+        }
+        // Two body types would let the sender of a short message be read in two ways.
+        if method == Method::Message && self.count(Name::ContentType) > 1 {
+            faults.note(Fault::Repeated);
+        }
     }
 
     /// Where a part of this message begins.
@@ -337,26 +363,25 @@ impl Faults {
     }
 }
 
+/// The header lines of a message.
 struct Lines<'a> {
     raw: &'a [u8],
     at: usize,
-    ends: usize,
-    crlf: bool,
+    feeds: LineFeeds<'a>,
 }
 
 impl Lines<'_> {
     /// Leaves `at` at the first byte of the body.
     fn read_fields(
         &mut self,
+        crlf: bool,
         fields: &mut Vec<Field>,
-        first: &mut [u16; NAMES],
-        counts: &mut [u16; NAMES],
+        seen: &mut [Seen; NAMES],
         faults: &mut Faults,
     ) {
-        let limit = self.raw.len().min(MAX_HEAD);
         loop {
             let line = self.at;
-            let Some(length) = find(&self.raw[line.min(limit)..limit], b'\n') else {
+            let Some(feed) = self.feeds.next().filter(|feed| *feed < MAX_HEAD) else {
                 faults.note(if self.raw.len() > MAX_HEAD {
                     Fault::TooLarge
                 } else {
@@ -365,15 +390,14 @@ impl Lines<'_> {
                 self.at = self.raw.len();
                 break;
             };
-            let next = line + length + 1;
-            let ends_crlf = length > 0 && self.raw[next - 2] == b'\r';
-            if ends_crlf != self.crlf {
+            let next = feed + 1;
+            let ends_crlf = feed > line && self.raw[feed - 1] == b'\r';
+            if ends_crlf != crlf {
                 // A reader that ends lines elsewhere would see other header fields than we judged.
                 faults.note(Fault::LineEnds);
             }
-            self.ends += 1;
             self.at = next;
-            let end = next - 1 - usize::from(ends_crlf);
+            let end = feed - usize::from(ends_crlf);
             if end == line {
                 break;
             }
@@ -393,11 +417,11 @@ impl Lines<'_> {
             }
             match read_name(&self.raw[line..end]) {
                 Some((name, value)) => {
-                    let slot = &mut first[name as usize];
-                    if *slot == NONE {
-                        *slot = fields.len() as u16;
+                    let seen = &mut seen[name as usize];
+                    if seen.count == 0 {
+                        seen.first = fields.len() as u16;
                     }
-                    counts[name as usize] += 1;
+                    seen.count += 1;
                     let value = (line + value) as u16;
                     fields.push(Field {
                         name,
@@ -411,50 +435,10 @@ impl Lines<'_> {
             }
         }
         // Carriage returns live only in line ends (RFC 3261 §25.1); elsewhere they hide fields from one of two readers.
-        let returns = count(&self.raw[..self.at.min(limit)], b'\r');
-        if returns != if self.crlf { self.ends } else { 0 } {
+        if self.feeds.has_stray_return() {
             faults.note(Fault::LineEnds);
         }
     }
-}
-
-/// Header name and the offset of its value. None: no colon, or a name that is no token.
-pub(crate) fn read_name(line: &[u8]) -> Option<(Name, usize)> {
-    let length = line.iter().position(|b| !is_token(*b))?;
-    let name = &line[..length];
-    // HCOLON allows white space before the colon (RFC 3261 §25.1).
-    let gap = line[length..].iter().position(|b| !matches!(b, b' ' | b'\t'))?;
-    let colon = length + gap;
-    if name.is_empty() || line[colon] != b':' {
-        return None;
-    }
-    let is = |full: &str| name.eq_ignore_ascii_case(full.as_bytes());
-    let known = match name.len() {
-        1 => match name[0] | 0x20 {
-            b'v' => Name::Via,
-            b'f' => Name::From,
-            b't' => Name::To,
-            b'i' => Name::CallId,
-            b'l' => Name::ContentLength,
-            b'c' => Name::ContentType,
-            _ => Name::Other,
-        },
-        2 if is("To") => Name::To,
-        3 if is("Via") => Name::Via,
-        4 if is("From") => Name::From,
-        4 if is("CSeq") => Name::CSeq,
-        5 if is("Route") => Name::Route,
-        7 if is("Call-ID") => Name::CallId,
-        12 if is("Max-Forwards") => Name::MaxForwards,
-        12 if is("Content-Type") => Name::ContentType,
-        12 if is("Record-Route") => Name::RecordRoute,
-        13 if is("Proxy-Require") => Name::ProxyRequire,
-        14 if is("Content-Length") => Name::ContentLength,
-        15 if is("Remote-Party-ID") => Name::RemotePartyId,
-        19 if is("P-Asserted-Identity") => Name::AssertedIdentity,
-        _ => Name::Other,
-    };
-    Some((known, colon + 1))
 }
 
 fn read_start<'a>(line: &'a [u8], faults: &mut Faults) -> Result<Start<'a>, Unreadable> {
@@ -470,9 +454,9 @@ fn read_start<'a>(line: &'a [u8], faults: &mut Faults) -> Result<Start<'a>, Unre
             _ => Err(Unreadable::NotSip),
         };
     }
-    let space = line.iter().position(|b| *b == b' ').ok_or(Unreadable::NotSip)?;
+    let space = find(line, b' ').ok_or(Unreadable::NotSip)?;
     let (token, rest) = (&line[..space], &line[space + 1..]);
-    if token.is_empty() || !token.iter().all(|b| is_token(*b)) {
+    if token.is_empty() || !scan::all(token, scan::TOKEN) {
         return Err(Unreadable::NotSip);
     }
     let (uri, version) = match rest.iter().rposition(|b| *b == b' ') {
@@ -480,7 +464,7 @@ fn read_start<'a>(line: &'a [u8], faults: &mut Faults) -> Result<Start<'a>, Unre
         None => (rest, &rest[..0]),
     };
     // RFC 3261 §7.1: single spaces, nothing around them; repairing would forward what nobody signed for.
-    let plain = !uri.is_empty() && uri.iter().all(|b| BYTES[*b as usize] & URI != 0);
+    let plain = !uri.is_empty() && scan::all(uri, scan::URI);
     match version.split_at_checked(4) {
         Some((name, number)) if plain && name.eq_ignore_ascii_case(b"SIP/") => {
             if number != b"2.0" {
@@ -513,29 +497,6 @@ fn read_method(token: &[u8]) -> Method {
     }
 }
 
-fn check_request(message: &Message<'_>, method: Method, token: &[u8], uri: &[u8], faults: &mut Faults) {
-    // Methods are case-sensitive (RFC 3261 §7.1), but a lenient switch would take "invite" for a call.
-    let folded = |name: &str| token.eq_ignore_ascii_case(name.as_bytes());
-    if method == Method::Other && (folded("INVITE") || folded("MESSAGE") || folded("ACK") || folded("CANCEL"))
-    {
-        faults.note(Fault::MethodCase);
-    }
-    if faults.0.is_none() && message.cseq_method != token {
-        faults.note(Fault::CSeq);
-    }
-    match uri::read(uri) {
-        // Header fields may not stand in a Request-URI (RFC 3261 §19.1.1, table 1).
-        Some(read) if read.headers.is_some() => faults.note(Fault::RequestUri),
-        Some(read) if read.scheme == Scheme::Other => faults.note(Fault::Scheme),
-        Some(_) => {}
-        None => faults.note(Fault::RequestUri),
-    }
-    // Two body types would let the sender of a short message be read in two ways.
-    if method == Method::Message && message.all(Name::ContentType).count() > 1 {
-        faults.note(Fault::Repeated);
-    }
-}
-
 /// From or To: None when its address can't be told from its display name, or when it holds several.
 fn read_party(value: &[u8]) -> Option<Party<'_>> {
     let address = uri::name_addr(value)?;
@@ -552,88 +513,4 @@ fn read_cseq(value: &[u8]) -> Option<(u32, &[u8])> {
     let number = decimal(&value[..digits]).filter(|n| *n < 1 << 31)?; // RFC 3261 §8.1.1.5: less than 2^31.
     let method = uri::trim(&value[digits..]);
     (method.len() < value.len() - digits && !method.is_empty()).then_some((number as u32, method))
-}
-
-/// Decimal digits only, at most 32 bits. Leading zeros are digits too.
-pub fn decimal(mut text: &[u8]) -> Option<u64> {
-    while let [b'0', _, ..] = text {
-        text = &text[1..];
-    }
-    if text.is_empty() || text.len() > 10 {
-        return None;
-    }
-    let mut number = 0u64;
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + u64::from(digit);
-    }
-    (number <= u64::from(u32::MAX)).then_some(number)
-}
-
-pub fn is_token(byte: u8) -> bool {
-    BYTES[byte as usize] & TOKEN != 0
-}
-
-/// Letters, digits, hyphens and dots; the underscore is not legal, and in use.
-pub fn is_host(byte: u8) -> bool {
-    BYTES[byte as usize] & HOST != 0
-}
-
-const TOKEN: u8 = 1;
-const URI: u8 = 2;
-const HOST: u8 = 4;
-
-/// What each byte may be part of: a token, a Request-URI (no brackets, quotes or white space), a host name.
-const BYTES: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        if matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
-        {
-            table[byte] |= TOKEN;
-        }
-        if !matches!(byte as u8, 0..=b' ' | b'<' | b'>' | b'"' | 0x7f) {
-            table[byte] |= URI;
-        }
-        if matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_') {
-            table[byte] |= HOST;
-        }
-        byte += 1;
-    }
-    table
-};
-
-/// How often `byte` occurs. In chunks whose sum fits a byte, which compilers turn into vector code.
-fn count(text: &[u8], byte: u8) -> usize {
-    let chunks = text
-        .chunks(128)
-        .map(|chunk| chunk.iter().fold(0u8, |sum, b| sum + u8::from(*b == byte)));
-    chunks.map(usize::from).sum()
-}
-
-/// Position of the first `byte`, eight bytes at a time.
-#[inline]
-pub fn find(text: &[u8], byte: u8) -> Option<usize> {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let pattern = LOW.wrapping_mul(u64::from(byte));
-    let mut at = 0;
-    while let Some([a, b, c, d, e, f, g, h]) = text.get(at..at + 8) {
-        let word = u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) ^ pattern;
-        let hit = word.wrapping_sub(LOW) & !word & HIGH;
-        if hit != 0 {
-            return Some(at + hit.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    while let Some(other) = text.get(at) {
-        if *other == byte {
-            return Some(at);
-        }
-        at += 1;
-    }
-    None
 }

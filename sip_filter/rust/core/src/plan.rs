@@ -161,6 +161,13 @@ impl Plan {
     /// `context` is its phone-context (RFC 3966 §5.1.5), if any: a global prefix completes local digits; a domain
     /// says nothing about numbering, so that the trunk's plan reads the digits.
     pub fn read(self, text: &[u8], context: Option<&[u8]>, trace: &mut impl Trace) -> Reading {
+        // As nearly all come, read at once.
+        if let [b'+', digits @ ..] = text {
+            if let Ok(number) = Number::parse(digits) {
+                trace.step(|| format!("E.164 {number}"));
+                return Reading::Number(number);
+            }
+        }
         let Some(first) = text.first() else {
             return Reading::Name;
         };

@@ -3,7 +3,7 @@
 //! Everything is a slice of what was received. Escapes are decoded once, by [`unescape`], and only where a
 //! number is read. White space means LWS: a folded header's line ends count (RFC 3261 §25.1).
 
-use crate::message::{decimal, find, is_host, is_token};
+use crate::scan::{self, decimal, find, find_of, is_token};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scheme {
@@ -40,38 +40,11 @@ pub struct Address<'a> {
 
 /// Reads a URI. None: not a URI, or one whose parts can't be told apart with certainty.
 pub fn read(text: &[u8]) -> Option<Uri<'_>> {
-    let colon = text.iter().position(|b| *b == b':')?;
-    let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
-    if scheme.is_empty()
-        || !scheme
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
-    {
-        return None;
-    }
-    let is = |name: &str| scheme.eq_ignore_ascii_case(name.as_bytes());
+    let colon = find(text, b':')?;
+    let (name, rest) = (&text[..colon], &text[colon + 1..]);
+    let scheme = Scheme::named(name);
     let empty = &rest[..0];
-    let scheme = match () {
-        () if is("sip") => return read_sip(Scheme::Sip, rest),
-        () if is("sips") => return read_sip(Scheme::Sips, rest),
-        () if is("im") => return read_sip(Scheme::Im, rest),
-        () if is("tel") => {
-            let (user, user_params) = rest.split_at(find(rest, b';').unwrap_or(rest.len()));
-            let scheme = Scheme::Tel;
-            return Some(Uri {
-                scheme,
-                user,
-                user_params,
-                host: empty,
-                port: None,
-                params: empty,
-                headers: None,
-            });
-        }
-        () if is("urn") => Scheme::Urn,
-        () => Scheme::Other,
-    };
-    Some(Uri {
+    let uri = Uri {
         scheme,
         user: rest,
         user_params: empty,
@@ -79,7 +52,43 @@ pub fn read(text: &[u8]) -> Option<Uri<'_>> {
         port: None,
         params: empty,
         headers: None,
-    })
+    };
+    match scheme {
+        Scheme::Sip | Scheme::Sips | Scheme::Im => read_sip(scheme, rest),
+        Scheme::Tel => {
+            let (user, user_params) = rest.split_at(find(rest, b';').unwrap_or(rest.len()));
+            Some(Uri {
+                user,
+                user_params,
+                ..uri
+            })
+        }
+        Scheme::Urn => Some(uri),
+        Scheme::Other => {
+            let sound = name
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+            (sound && !name.is_empty()).then_some(uri)
+        }
+    }
+}
+
+impl Scheme {
+    fn named(name: &[u8]) -> Scheme {
+        // A letter in its small form; no other byte becomes one by this.
+        let small = |byte: &u8| byte | 0x20;
+        match name {
+            [a, b, c] => match &[a, b, c].map(small) {
+                b"sip" => Scheme::Sip,
+                b"tel" => Scheme::Tel,
+                b"urn" => Scheme::Urn,
+                _ => Scheme::Other,
+            },
+            [a, b, c, d] if &[a, b, c, d].map(small) == b"sips" => Scheme::Sips,
+            [a, b] if &[a, b].map(small) == b"im" => Scheme::Im,
+            _ => Scheme::Other,
+        }
+    }
 }
 
 fn read_sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
@@ -156,7 +165,7 @@ pub fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
             inner
         }
         [b'[', ..] => return None,
-        _ if host.iter().all(|b| is_host(*b)) => host,
+        _ if scan::all(host, scan::HOST) => host,
         _ => return None,
     };
     if name.is_empty() {
@@ -181,13 +190,15 @@ pub fn name_addr(value: &[u8]) -> Option<Address<'_>> {
     let value = trim(value);
     let mut at = 0;
     let mut quoted = false;
-    while at < value.len() {
-        match value[at] {
-            b'"' => {
+    loop {
+        at = scan::skip(value, at, scan::ADDRESS_END);
+        match value.get(at) {
+            None => break,
+            Some(b'"') => {
                 at = end_of_quotes(value, at)?;
                 quoted = true;
             }
-            b'<' => {
+            Some(b'<') => {
                 let close = at + find(&value[at..], b'>')?;
                 let params = trim_start(&value[close + 1..]);
                 if !(params.is_empty() || params[0] == b';') || outside_quotes(params, b',')?.is_some() {
@@ -199,8 +210,7 @@ pub fn name_addr(value: &[u8]) -> Option<Address<'_>> {
                     params,
                 });
             }
-            b',' => return None,
-            b';' if !quoted => {
+            Some(b';') if !quoted => {
                 // addr-spec without brackets: every parameter is the header's (RFC 3261 §20.10).
                 let params = &value[at..];
                 if outside_quotes(params, b',')?.is_some() || find(params, b'<').is_some() {
@@ -212,7 +222,8 @@ pub fn name_addr(value: &[u8]) -> Option<Address<'_>> {
                     params,
                 });
             }
-            _ => at += 1,
+            Some(b';') => at += 1,
+            Some(_) => return None, // A comma.
         }
     }
     (!quoted && !value.is_empty()).then_some(Address {
@@ -225,26 +236,26 @@ pub fn name_addr(value: &[u8]) -> Option<Address<'_>> {
 /// Position just behind the closing quote of the quoted string that opens at `open`.
 fn end_of_quotes(text: &[u8], open: usize) -> Option<usize> {
     let mut at = open + 1;
-    while at < text.len() {
-        match text[at] {
-            b'\\' => at += 2,
-            b'"' => return Some(at + 1), // Never past the end: the quote itself was there.
-            _ => at += 1,
+    loop {
+        at = scan::skip(text, at, scan::QUOTES_END);
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            _ => at += 2, // A backslash, and what it escapes.
         }
     }
-    None
 }
 
 /// Position of `byte` outside quoted strings. The outer None: quotes don't balance.
 fn outside_quotes(text: &[u8], byte: u8) -> Option<Option<usize>> {
     let mut at = 0;
-    while let Some(open) = find(&text[at..], b'"') {
-        if let Some(found) = find(&text[at..at + open], byte) {
-            return Some(Some(at + found));
+    while let Some(found) = find_of(&text[at..], byte, b'"') {
+        at += found;
+        if text[at] == byte {
+            return Some(Some(at));
         }
-        at = end_of_quotes(text, at + open)?;
+        at = end_of_quotes(text, at)?;
     }
-    Some(find(&text[at..], byte).map(|found| at + found))
+    Some(None)
 }
 
 /// The values of a comma-separated header field; empty ones are left out.
@@ -278,15 +289,15 @@ impl<'a> Iterator for Commas<'a> {
 fn comma(text: &[u8]) -> Option<usize> {
     find(text, b',')?; // Most values hold none.
     let mut at = 0;
-    while at < text.len() {
-        match text[at] {
+    loop {
+        at = scan::skip(text, at, scan::ADDRESS_END);
+        match text.get(at)? {
             b',' => return Some(at),
             b'"' => at = end_of_quotes(text, at)?,
             b'<' => at += find(&text[at..], b'>')? + 1,
-            _ => at += 1,
+            _ => at += 1, // A semicolon.
         }
     }
-    None
 }
 
 /// One `;name[=value]`. `span` runs from its semicolon to the next.
@@ -295,8 +306,15 @@ pub struct Param<'a> {
     pub name: &'a [u8],
     pub value: Option<&'a [u8]>,
     pub span: &'a [u8],
-    /// Whether the name is a token and all quotes close; if not, `span` runs to the end of the text.
-    pub sound: bool,
+    /// Whether all quotes close; if not, `span` runs to the end of the text.
+    closed: bool,
+}
+
+impl Param<'_> {
+    /// Whether the name is a token and all quotes close.
+    pub fn is_sound(&self) -> bool {
+        self.closed && !self.name.is_empty() && scan::all(self.name, scan::TOKEN)
+    }
 }
 
 /// The parameters of a text that begins with `;`.
@@ -312,35 +330,30 @@ impl<'a> Iterator for Params<'a> {
     type Item = Param<'a>;
 
     fn next(&mut self) -> Option<Param<'a>> {
-        let text = self.0;
-        let [b';', ..] = text else { return None };
-        let (mut at, mut equals) = (1, None);
-        let mut sound = true;
-        while at < text.len() {
-            match text[at] {
-                b';' => break,
-                b'=' if equals.is_none() => equals = Some(at),
-                b'"' => match end_of_quotes(text, at) {
-                    Some(end) => {
-                        at = end;
-                        continue;
-                    }
-                    None => (at, sound) = (text.len() - 1, false),
-                },
-                _ => {}
-            }
-            at += 1;
-        }
-        let (span, rest) = text.split_at(at);
-        self.0 = rest;
-        let name = trim(&span[1..equals.unwrap_or(at)]);
-        let value = equals.map(|equals| trim(&span[equals + 1..]));
-        sound &= !name.is_empty() && name.iter().all(|b| is_token(*b));
+        let [b';', rest @ ..] = self.0 else { return None };
+        let stop = find_of(rest, b';', b'"').map(|at| (at, rest[at] == b'"'));
+        let quoted = matches!(stop, Some((_, true)));
+        let semicolon = match stop {
+            Some((_, true)) => outside_quotes(rest, b';'),
+            Some((at, false)) => Some(Some(at)),
+            None => Some(None),
+        };
+        let closed = semicolon.is_some();
+        let span;
+        (span, self.0) = self.0.split_at(1 + semicolon.flatten().unwrap_or(rest.len()));
+        let equals = match quoted {
+            true => outside_quotes(span, b'=').flatten(),
+            false => find(span, b'='),
+        };
+        let (name, value) = match equals {
+            Some(equals) => (&span[1..equals], Some(trim(&span[equals + 1..]))),
+            None => (&span[1..], None),
+        };
         Some(Param {
-            name,
+            name: trim(name),
             value,
             span,
-            sound,
+            closed,
         })
     }
 }
@@ -353,7 +366,10 @@ pub fn param<'a>(params: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
 }
 
 /// Decodes percent-escapes once. None: a bad escape, or more than fits (no number is that long).
-pub fn unescape<'a>(text: &[u8], space: &'a mut [u8; 64]) -> Option<&'a [u8]> {
+pub fn unescape<'a>(text: &'a [u8], space: &'a mut [u8; 64]) -> Option<&'a [u8]> {
+    if find(text, b'%').is_none() {
+        return (text.len() <= space.len()).then_some(text);
+    }
     let mut length = 0;
     let mut at = 0;
     while at < text.len() {
@@ -373,10 +389,12 @@ pub fn unescape<'a>(text: &[u8], space: &'a mut [u8; 64]) -> Option<&'a [u8]> {
     Some(&space[..length])
 }
 
+#[inline]
 fn is_space(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+    *byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
+#[inline]
 pub fn trim_start(mut text: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = text {
         if !is_space(first) {
@@ -387,6 +405,7 @@ pub fn trim_start(mut text: &[u8]) -> &[u8] {
     text
 }
 
+#[inline]
 pub fn trim(text: &[u8]) -> &[u8] {
     let mut text = trim_start(text);
     while let [rest @ .., last] = text {

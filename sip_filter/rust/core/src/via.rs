@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::message::{decimal, find, is_token};
+use crate::scan::{decimal, find, token_length};
 use crate::transport::Flow;
 use crate::uri;
 
@@ -26,25 +26,12 @@ pub struct Via<'a> {
 /// The first Via value of a header field's value, or of what is left of it.
 pub fn read(value: &[u8]) -> Option<Via<'_>> {
     let value = uri::Commas::new(value).next()?;
-    // sent-protocol: three tokens with white space allowed around the slashes (RFC 3261 §25.1).
-    let mut rest = value;
-    let mut protocol: [&[u8]; 3] = [&[]; 3];
-    for (i, part) in protocol.iter_mut().enumerate() {
-        rest = uri::trim_start(rest);
-        let length = rest.iter().position(|b| !is_token(*b)).unwrap_or(rest.len());
-        (*part, rest) = rest.split_at(length);
-        if i < 2 {
-            rest = uri::trim_start(rest).strip_prefix(b"/")?;
-        }
-    }
-    if !protocol[0].eq_ignore_ascii_case(b"SIP") || protocol[2].is_empty() {
-        return None;
-    }
-    if !matches!(rest.first(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-        return None;
-    }
+    let (rest, spoken) = match value.strip_prefix(USUAL) {
+        Some(rest) => (rest, true),
+        None => read_protocol(value)?,
+    };
     let rest = uri::trim_start(rest);
-    let semicolon = rest.iter().position(|b| *b == b';').unwrap_or(rest.len());
+    let semicolon = find(rest, b';').unwrap_or(rest.len());
     let (host, port) = uri::host_port(uri::trim(&rest[..semicolon]))?;
     let mut via = Via {
         value,
@@ -53,11 +40,10 @@ pub fn read(value: &[u8]) -> Option<Via<'_>> {
         branch: &[],
         received: None,
         rport: None,
-        // Of another version we can still say that we don't speak it (505).
-        sound: protocol[1] == b"2.0",
+        sound: spoken,
     };
     for param in uri::Params::new(&rest[semicolon..]) {
-        if !param.sound {
+        if !param.is_sound() {
             via.sound = false;
         } else if param.name.eq_ignore_ascii_case(b"branch") {
             via.branch = param.value.unwrap_or_default();
@@ -68,6 +54,32 @@ pub fn read(value: &[u8]) -> Option<Via<'_>> {
         }
     }
     Some(via)
+}
+
+/// How nearly every Via begins: it needs no reading token by token.
+const USUAL: &[u8] = b"SIP/2.0/UDP ";
+
+/// What follows the protocol and the white space that is due behind it, and whether we speak that version.
+///
+/// sent-protocol: three tokens with white space allowed around the slashes (RFC 3261 §25.1).
+fn read_protocol(value: &[u8]) -> Option<(&[u8], bool)> {
+    let mut rest = value;
+    let mut protocol: [&[u8]; 3] = [&[]; 3];
+    for (i, part) in protocol.iter_mut().enumerate() {
+        rest = uri::trim_start(rest);
+        (*part, rest) = rest.split_at(token_length(rest));
+        if i < 2 {
+            rest = uri::trim_start(rest).strip_prefix(b"/")?;
+        }
+    }
+    if !protocol[0].eq_ignore_ascii_case(b"SIP") || protocol[2].is_empty() {
+        return None;
+    }
+    if !matches!(rest.first(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+        return None;
+    }
+    // Of another version we can still say that we don't speak it (505).
+    Some((rest, protocol[1] == b"2.0"))
 }
 
 /// Where the response to a request goes: its source, at the port that Via asks for (RFC 3261 §18.2.2, RFC 3581 §4).
