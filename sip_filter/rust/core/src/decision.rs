@@ -231,14 +231,9 @@ fn weigh(list: &impl ListView, identity: &Identity, trunk: u64, kind: Kind) -> W
     if let Some(policy) = list.number(identity.number) {
         consider(Subject::Number(identity.number), policy);
     }
-    let mut lengths = list.prefix_lengths();
-    while lengths != 0 {
-        let length = lengths.trailing_zeros() as usize;
-        lengths &= lengths - 1;
-        if let Some(prefix) = identity.number.prefix(length) {
-            if let Some(policy) = list.prefix(prefix) {
-                consider(Subject::Prefix(prefix), policy);
-            }
+    for prefix in identity.number.prefixes(list.prefix_lengths()) {
+        if let Some(policy) = list.prefix(prefix) {
+            consider(Subject::Prefix(prefix), policy);
         }
     }
     winners

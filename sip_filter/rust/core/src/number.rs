@@ -78,7 +78,21 @@ impl Number {
         if length > own || length < PREFIX_DIGITS.0 || length > PREFIX_DIGITS.1 {
             return None;
         }
-        Some(Prefix(self.0 / TENS[own - length]))
+        Some(Prefix(cut(self.0, own - length)))
+    }
+
+    /// Its prefixes of the lengths whose bits are set in `lengths`, the shortest first.
+    pub fn prefixes(self, lengths: u64) -> impl Iterator<Item = Prefix> {
+        let own = self.length();
+        let valid = PREFIX_DIGITS.0..=PREFIX_DIGITS.1.min(own);
+        let mut left = lengths;
+        std::iter::from_fn(move || loop {
+            let length = left.trailing_zeros() as usize;
+            left &= left.checked_sub(1)?;
+            if valid.contains(&length) {
+                return Some(Prefix(cut(self.0, own - length)));
+            }
+        })
     }
 }
 
@@ -330,11 +344,14 @@ impl std::error::Error for NumberError {}
 fn read(digits: &[u8], (fewest, most): (usize, usize), what: &'static str) -> Result<u64, NumberError> {
     let has = digits.len();
     let mut value = 0u64;
-    for &digit in digits.iter().take(most + 1) {
-        if !digit.is_ascii_digit() {
-            return Err(NumberError::new(digits, Problem::NotDigits));
-        }
-        value = value * 10 + u64::from(digit - b'0');
+    let mut plain = true;
+    for &byte in &digits[..has.min(most + 1)] {
+        let digit = byte.wrapping_sub(b'0');
+        plain &= digit < 10;
+        value = value * 10 + u64::from(digit);
+    }
+    if !plain {
+        return Err(NumberError::new(digits, Problem::NotDigits));
     }
     if !(fewest..=most).contains(&has) {
         return Err(NumberError::new(
@@ -375,6 +392,27 @@ const TENS: [u64; 16] = {
     tens
 };
 
+/// A value of at most 15 digits without its last `digits`.
+///
+/// A product with the reciprocal, rounded up: processors divide 64 bits in 40 cycles, and a call needs several cuts.
+fn cut(value: u64, digits: usize) -> u64 {
+    let (reciprocal, shift) = RECIPROCALS[digits];
+    ((u128::from(value) * u128::from(reciprocal)) >> shift) as u64
+}
+
+/// 2^shift / 10^n, rounded up, for each n. Exact for values below 2^50 (Granlund and Montgomery 1994, theorem 4.2):
+/// the shift is 50 and the bits of the divisor.
+const RECIPROCALS: [(u64, u32); 15] = {
+    let mut reciprocals = [(1, 0); 15];
+    let mut power = 1;
+    while power < reciprocals.len() {
+        let shift = 50 + TENS[power].ilog2() + 1;
+        reciprocals[power] = ((1u128 << shift).div_ceil(TENS[power] as u128) as u64, shift);
+        power += 1;
+    }
+    reciprocals
+};
+
 fn count_digits(value: u64) -> usize {
     value.checked_ilog10().map_or(0, |power| power as usize + 1)
 }
@@ -413,6 +451,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_cut_is_a_division(value in 1_000_000u64..1_000_000_000_000_000, digits in 0usize..14) {
+            let near = value / TENS[digits] * TENS[digits];
+            for value in [value, near, near + TENS[digits] - 1] {
+                prop_assert_eq!(cut(value, digits), value / TENS[digits]);
+            }
+            let number = Number(value);
+            let each = (0..64).filter_map(|length| number.prefix(length));
+            prop_assert!(number.prefixes(u64::MAX).eq(each));
+        }
+
         #[test]
         fn canonical_texts_round_trip(text in "\\+[1-9][0-9]{6,14}|\\+[1-9][0-9]{1,13}\\*") {
             prop_assert_eq!(Subject::parse(&text).unwrap().to_string(), text);
