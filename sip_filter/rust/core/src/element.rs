@@ -341,14 +341,15 @@ impl Turn<'_> {
             return self.go_on(trunk, Counter::DipPassed);
         }
         let labelled = verdict == Verdict::Label;
-        if let Some(hop) = self.element.choose_hop(self.message, self.key) {
-            let course = Course::Forwarded {
-                hop: hop.id(),
-                labelled,
-            };
-            self.memory.note(self.transaction, course, self.arrival.now);
-        }
-        self.pass_to_chosen_hop(trunk, labelled)
+        let Some(hop) = self.element.choose_hop(self.message, self.key) else {
+            return self.refuse_unroutable();
+        };
+        let course = Course::Forwarded {
+            hop: hop.id(),
+            labelled,
+        };
+        self.memory.note(self.transaction, course, self.arrival.now);
+        self.pass_to_hop(trunk, hop.address, labelled)
     }
 
     fn decide<L: ListView>(&mut self, index: usize, kind: Kind, list: Option<&L>) -> Result<Verdict, Fault> {
@@ -454,9 +455,13 @@ impl Turn<'_> {
     fn pass_to_chosen_hop(&mut self, trunk: usize, labelled: bool) -> Effect {
         match self.element.choose_hop(self.message, self.key) {
             Some(hop) => self.pass_to_hop(trunk, hop.address, labelled),
-            // Not 503: a peer takes that as a reason to send us nothing at all for a while (RFC 3261 §21.5.4).
-            None => self.answer(Counter::NoRoute, 500, "No Next Hop", &[]),
+            None => self.refuse_unroutable(),
         }
+    }
+
+    fn refuse_unroutable(&mut self) -> Effect {
+        // Not 503: a peer takes that as a reason to send us nothing at all for a while (RFC 3261 §21.5.4).
+        self.answer(Counter::NoRoute, 500, "No Next Hop", &[])
     }
 
     fn pass_to_hop(&mut self, trunk: usize, to: SocketAddr, label: bool) -> Effect {
@@ -499,16 +504,20 @@ impl Turn<'_> {
     /// RFC 3261 §16.3 step 4: a Via of ours whose mark says that we sent this very request before.
     fn is_loop(&self) -> bool {
         let message = self.message;
-        let alone = message.all(Name::Via).nth(1).is_none()
-            && message.get(Name::Via).map(uri::trim) == Some(message.via.value);
-        if alone && !message.via.branch.starts_with(course::COOKIE) {
-            return false; // The first hop of most calls.
+        let value = message.get(Name::Via).map_or(0, |value| uri::trim(value).len());
+        if message.count(Name::Via) == 1 && value == message.via.value.len() {
+            return self.is_our_mark(&message.via); // The first hop of most calls.
         }
+        let ours = message
+            .values(Name::Via)
+            .filter(|value| course::mentions_branch(value));
+        ours.filter_map(via::read).any(|via| self.is_our_mark(&via))
+    }
+
+    fn is_our_mark(&self, via: &Via<'_>) -> bool {
         let keys = self.element.setup.keys.ages();
-        message.values(Name::Via).filter_map(via::read).any(|via| {
-            let is_mark = |own| keys.iter().any(|key| key.route_mark(message) == own);
-            course::read_branch(via.branch).is_some_and(|(_, own)| is_mark(own)) && self.is_our_via(&via)
-        })
+        let is_mark = |own| keys.iter().any(|key| key.route_mark(self.message) == own);
+        course::read_branch(via.branch).is_some_and(|(_, own)| is_mark(own)) && self.is_our_via(via)
     }
 
     fn is_our_via(&self, via: &Via<'_>) -> bool {

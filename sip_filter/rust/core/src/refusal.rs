@@ -82,7 +82,7 @@ impl Refusal {
         self,
         message: &Message<'_>,
         redress: &Redress,
-        call: u64,
+        call: impl FnOnce() -> u64,
         send: impl FnOnce(&[&[u8]]) -> T,
     ) -> T {
         match self {
@@ -91,7 +91,7 @@ impl Refusal {
             Refusal::NotFound => send(&[]),
             Refusal::NetworkBlocked => {
                 let mut line = redress.reason.as_deref().unwrap_or_default().to_vec();
-                line.extend_from_slice(format!("{call:016x}\";location=RLN").as_bytes());
+                line.extend_from_slice(format!("{:016x}\";location=RLN", call()).as_bytes());
                 send(&[&line])
             }
             Refusal::Rejected => match redress.card.as_deref() {

@@ -58,12 +58,20 @@ pub fn write(
         let Some(field) = message.all(name).next() else {
             continue;
         };
-        out.extend_from_slice(&message.raw[usize::from(field.line)..usize::from(field.end)]);
+        let (line, end, next) = (
+            usize::from(field.line),
+            usize::from(field.end),
+            usize::from(field.next),
+        );
         if name == Name::To && message.to.tag.is_empty() && status > 100 {
-            push(out, &[b";tag=", &to_tag[..SHORTEST_TAG]]);
+            push(out, &[&message.raw[line..end], b";tag=", &to_tag[..SHORTEST_TAG]]);
             tag_end = Some(out.len());
+            out.extend_from_slice(line_end);
+        } else if next - end == line_end.len() {
+            out.extend_from_slice(&message.raw[line..next]); // With its own line end, which is the same.
+        } else {
+            push(out, &[&message.raw[line..end], line_end]);
         }
-        out.extend_from_slice(line_end);
     }
     for line in extra {
         push(out, &[line, line_end]);
@@ -106,7 +114,9 @@ pub fn write_source(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
         match source.ip() {
             IpAddr::V4(ip) => {
                 for (i, octet) in ip.octets().into_iter().enumerate() {
-                    out.extend_from_slice(if i > 0 { b"." } else { b"" });
+                    if i > 0 {
+                        out.push(b'.');
+                    }
                     write_decimal(out, u16::from(octet));
                 }
             }

@@ -20,7 +20,8 @@ impl Turn<'_> {
         let refusal = Refusal::of_mark(mark);
         let (status, phrase) = refusal.status();
         let setup = &self.element.setup;
-        let (message, call) = (self.message, self.key.call(self.message));
+        let (message, key) = (self.message, self.key);
+        let call = || key.call(message);
         refusal.with_lines(message, &setup.redress, call, |lines| {
             self.send_reply(status, phrase, lines)
         })
