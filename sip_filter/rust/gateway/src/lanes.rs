@@ -21,15 +21,17 @@ use crate::socket::{self, PATIENCE};
 
 /// The lane of the next hops: what they send is about calls that are under way.
 const OF_HOPS: usize = 0;
-/// Between so many lanes trunks choose, one each as far as they go.
+/// So many lanes an address has.
 const FEWEST: usize = 4;
 const MOST: usize = 32;
+/// An address's sockets, over all workers: many workers have fewer lanes, lest the process run out of descriptors.
+const MOST_SOCKETS: usize = 256;
 /// Networks that the program compares one by one, within what the kernel takes; above, sources are spread by a hash.
 const MOST_ROWS: usize = 200;
 
-/// How many lanes an address has, for that many trunks.
-pub fn wanted(trunks: usize) -> usize {
-    (trunks + 2).clamp(FEWEST, MOST)
+/// How many lanes an address has: one for each trunk as far as they go, and two.
+pub fn wanted(trunks: usize, workers: usize) -> usize {
+    (trunks + 2).min(MOST_SOCKETS / workers).clamp(FEWEST, MOST)
 }
 
 /// Binds the sockets of an address: for each worker its lanes. Fails when anyone else has the address.
@@ -427,6 +429,12 @@ mod tests {
             .unwrap();
             assert_eq!(lane_of(&sockets, &source), lane_of(&sockets, &source));
         }
+    }
+
+    #[test]
+    fn there_are_as_many_lanes_as_trunks_within_limits() {
+        assert_eq!((wanted(0, 1), wanted(5, 2), wanted(100, 1)), (4, 7, 32));
+        assert_eq!((wanted(100, 16), wanted(100, 64)), (16, 4));
     }
 
     #[test]

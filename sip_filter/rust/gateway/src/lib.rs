@@ -342,7 +342,10 @@ struct Set {
 
 /// One set of sockets per worker.
 fn bind_all(settings: &Settings) -> io::Result<Vec<Set>> {
-    let (workers, lanes) = (settings.workers, lanes::wanted(settings.trunks()));
+    let (workers, lanes) = (
+        settings.workers,
+        lanes::wanted(settings.trunks(), settings.workers),
+    );
     let mut lanes_of: Vec<Vec<Vec<UdpSocket>>> = (0..workers).map(|_| Vec::new()).collect();
     let datagrams = settings
         .listen
