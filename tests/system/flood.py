@@ -46,19 +46,22 @@ def _valid(here: str, n: int) -> bytes:
     return invite(here, f"{os.getpid()}-{n}")
 
 
-def _malformed(here: str, n: int) -> bytes:
-    """Each is wrong in its own way, and as long as a good one."""
-    wrong: tuple[Callable[[bytes], bytes], ...] = (
-        lambda m: m.replace(b"CSeq: 1 INVITE", b"CSeq: x INVITE"),
-        lambda m: m.replace(b"To:", b"From:"),
-        lambda m: m.replace(b"Content-Length: 0", b"Content-Length: 9"),
-        lambda m: m.replace(b"Via:", b"Vib:"),
-        lambda m: m[: len(m) // 2],
-        lambda m: b"\x00\xff" * (len(m) // 2),
-        lambda m: m.replace(b'"A caller"', b'"' + b"\\" * 8),
-        lambda m: m.replace(b"\r\n", b":;,<"),
-    )
-    return wrong[n % len(wrong)](_valid(here, n))
+MALFORMED: dict[str, Callable[[bytes], bytes]] = {
+    "bad-cseq": lambda m: m.replace(b"CSeq: 1 INVITE", b"CSeq: x INVITE"),
+    "two-from": lambda m: m.replace(b"To:", b"From:"),
+    "bad-length": lambda m: m.replace(b"Content-Length: 0", b"Content-Length: 9"),
+    "no-via": lambda m: m.replace(b"Via:", b"Vib:"),
+    "cut": lambda m: m[: len(m) // 2],
+    "binary": lambda m: b"\x00\xff" * (len(m) // 2),
+    "open-quote": lambda m: m.replace(b'"A caller"', b'"' + b"\\" * 8),
+    "no-lines": lambda m: m.replace(b"\r\n", b":;,<"),
+    "all-commas": lambda m: m.replace(b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS", b"Via: " + b"," * 35),
+}
+"""What is wrong with a call, each in its own way."""
+
+
+def _broken(*names: str) -> Callable[[str, int], bytes]:
+    return lambda here, n: MALFORMED[names[n % len(names)]](_valid(here, n))
 
 
 def _datagrams(make: Callable[[str, int], bytes], source: str, gateway: Address) -> Iterator[int]:
@@ -104,9 +107,13 @@ def _junk(peer: socket.socket, n: int) -> object:
 
 KINDS: dict[str, Callable[[str, Address], Iterator[int]]] = {
     "valid": lambda source, gateway: _datagrams(_valid, source, gateway),
-    "malformed": lambda source, gateway: _datagrams(_malformed, source, gateway),
+    "malformed": lambda source, gateway: _datagrams(_broken(*MALFORMED), source, gateway),
     "slow": lambda source, gateway: _connections(_slow, source, gateway),
     "junk": lambda source, gateway: _connections(_junk, source, gateway),
+    **{
+        name: lambda source, gateway, name=name: _datagrams(_broken(name), source, gateway)  # type: ignore[misc]
+        for name in MALFORMED
+    },
 }
 
 

@@ -1,0 +1,111 @@
+"""What a datagram of a flood costs the gateway: CPU of its process per datagram received, good and malformed.
+
+Method: one gateway thread in a process of its own; a sender (`tests/system/flood.py`, sendmmsg) that is faster than the
+gateway, from a trunk's address. It repeats 4,096 different datagrams, so a good one is mostly a copy of a call that was
+refused, which is the cheapest kind of good one. CPU is read from /proc/PID/task/*/schedstat around `--seconds` of
+flood; kinds alternate over `--rounds`, medians are compared. Expected: none of the malformed kinds, nor a stranger's,
+is dearer than a good one (`ratio` at most 1; the run fails above 1.1). Prints JSON.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import reject_bench
+
+_ROOT = Path(__file__).parents[1]
+_MALFORMED = ["bad-cseq", "two-from", "bad-length", "no-via", "cut", "binary", "open-quote", "no-lines", "all-commas"]
+_TRUNK, _STRANGER = "127.0.0.2", "127.0.0.9"
+_TOLERANCE = 1.1
+
+
+def measure(seconds: float, rounds: int) -> dict[str, Any]:
+    """CPU µs per datagram for each kind, and its ratio to a good one."""
+    kinds = {"good": ("valid", _TRUNK), "stranger": ("valid", _STRANGER), **{k: (k, _TRUNK) for k in _MALFORMED}}
+    costs: dict[str, list[float]] = {kind: [] for kind in kinds}
+    with tempfile.TemporaryDirectory() as live, tempfile.TemporaryDirectory() as state:
+        server = subprocess.Popen(
+            [sys.executable, "-P", "-c", _SERVER, live, state, json.dumps(reject_bench._settings())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert server.stdin and server.stdout
+            port = server.stdout.readline().strip().rpartition(":")[2]
+            for _ in range(rounds):
+                for name, (kind, source) in kinds.items():
+                    before, cpu = _received(server), _cpu(server.pid)
+                    _flood(kind, source, port, seconds)
+                    costs[name].append((_cpu(server.pid) - cpu) / (_received(server) - before) * 1e6)
+        finally:
+            server.communicate(timeout=10)
+    medians = {name: statistics.median(each) for name, each in costs.items()}
+    return {
+        name: {"cpu_us": round(cost, 2), "ratio": round(cost / medians["good"], 2)} for name, cost in medians.items()
+    }
+
+
+_SERVER = """
+import sys
+from sip_filter import Writer, list_digest
+from sip_filter._core import Gateway
+live, state, settings = sys.argv[1:]
+lines = ["+77*\\torder reject enforce both"]
+writer = Writer(live, state)
+writer.load(1, 1, lines, list_digest(lines), 0)
+gateway = Gateway(live, settings)
+print(gateway.start()[0], flush=True)
+for _ in sys.stdin:
+    print(gateway.counters()["received"], flush=True)
+gateway.stop()
+"""
+
+
+def _flood(kind: str, source: str, port: str, seconds: float) -> None:
+    sender = subprocess.Popen(
+        [sys.executable, "-P", str(_ROOT / "tests/system/flood.py"), kind, source, "127.0.0.1", port],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )
+    assert sender.stdout
+    sender.stdout.readline()
+    time.sleep(seconds)
+    sender.communicate(b"\n", timeout=30)
+
+
+def _received(server: "subprocess.Popen[str]") -> int:
+    assert server.stdin and server.stdout
+    server.stdin.write("\n")
+    server.stdin.flush()
+    return int(server.stdout.readline())
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU that all threads of a process have used."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="Measure what floods cost.")
+    arguments.add_argument("--seconds", type=float, default=1.5)
+    arguments.add_argument("--rounds", type=int, default=3)
+    chosen = arguments.parse_args()
+    costs = measure(chosen.seconds, chosen.rounds)
+    print(json.dumps(costs, indent=2))
+    dear = [name for name, cost in costs.items() if cost["ratio"] > _TOLERANCE]
+    if dear:
+        raise SystemExit(f"dearer than a good call: {', '.join(dear)}")
+
+
+if __name__ == "__main__":
+    main()
