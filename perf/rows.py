@@ -54,6 +54,8 @@ class Row:
     scenario: dict[str, Any]
     bars: tuple[Bar, ...] = ()
     needs_callee: bool = False
+    pieces: int = 1
+    """Into how many each round is cut: a small difference needs many short turns, or the machine's mood hides it."""
     most_lost: float = 0.01
     """The share of calls that may get no answer: a core that is taken away for a moment costs some at a fixed rate."""
 
@@ -119,6 +121,7 @@ ROWS = (
         ("hook", "no_hook"),
         REJECT,
         (Bar("added", "cpu_us", "hook", "no_hook", 3),),
+        pieces=4,
     ),
 )
 

@@ -73,15 +73,16 @@ def _go_round(row: Row, servers: dict[str, Server], stand: Stand, length: Length
     if row.needs_callee:
         scenario["callee"] = stand.callee
     rounds: Rounds = []
-    for turn in range(length.rounds + 1):
+    turns, seconds = length.rounds * row.pieces, length.seconds / row.pieces
+    for turn in range(turns + 1):
         shift = turn % len(row.rivals)
         order = row.rivals[shift:] + row.rivals[:shift]
-        asked = {**scenario, "seconds": length.seconds if turn else length.seconds / 5}
+        asked = {**scenario, "seconds": seconds if turn else length.seconds / 5}
         one = {name: load.run(stand.programs["load"], servers[name], asked, row.most_lost) for name in order}
         if turn:
             rounds.append(one)
             told = ", ".join(f"{name} {one[name].cpu_us:.2f} µs, p99 {one[name].p99_us:.0f} µs" for name in row.rivals)
-            _say(f"{row.name} {turn}/{length.rounds}: {told}")
+            _say(f"{row.name} {turn}/{turns}: {told}")
     return rounds
 
 

@@ -29,7 +29,8 @@ def programs() -> dict[str, str]:
 def test_every_rival_gives_the_answers_that_are_expected(programs: dict[str, str], tmp_path: Path) -> None:
     found = measure(ROWS, programs, 2_000, Length(rounds=1, seconds=10, calls=CALLS))
     for row in ROWS:
-        (runs,) = found[row.name]
+        runs, *more = found[row.name]
+        assert len(more) == row.pieces - 1
         for rival in row.rivals:
             expected = ECHOED if rival == "echo" else ANSWERED if row.needs_callee else REFUSED
             assert runs[rival].outcome["answers"] == expected, (row.name, rival)
