@@ -18,13 +18,11 @@ Rounds = list[dict[str, Measured]]
 
 
 def write(folder: Path, rows: Sequence[Row], found: dict[str, Rounds], parts: dict[str, Any]) -> None:
-    """Write `bench.json` and `table.md` into the folder, and print the table."""
+    """Write `bench.json` and `table.md` into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = table(rows, found, parts)
-    (folder / "table.md").write_text(text)
+    (folder / "table.md").write_text(table(rows, found, parts))
     figures = {"machine": machine(), "rows": {row.name: _row(row, found[row.name]) for row in rows}, "parts": parts}
     (folder / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")
-    print(text, end="")
 
 
 def table(rows: Sequence[Row], found: dict[str, Rounds], parts: dict[str, Any]) -> str:

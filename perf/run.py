@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from perf import load, report
 from perf.load import Measured
@@ -107,15 +108,16 @@ def main() -> int:
     try:
         programs = load.build()
         found = measure(rows, programs, chosen.numbers, Length(chosen.rounds, chosen.seconds, chosen.calls))
-        parts = {}
-        for name, part in PARTS.items():
-            if name in names:
-                _say(f"measuring {name}")
-                parts[name] = part(programs)
+        parts: dict[str, Any] = {}
+        report.write(chosen.results, rows, found, parts)
+        for name in (name for name in PARTS if name in names):
+            _say(f"measuring {name}")
+            parts[name] = PARTS[name](programs)
+            report.write(chosen.results, rows, found, parts)
     except BenchError as error:
         _say(f"bench: {error}")
         return 1
-    report.write(chosen.results, rows, found, parts)
+    print(report.table(rows, found, parts), end="")
     return 0
 
 
