@@ -180,7 +180,9 @@ def _kamailio(name: str, stand: Stand, config: str, terms: dict[str, str]) -> Se
     filled = folder / config
     filled.write_text(text)
     program = shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "kamailio"
-    command = [program, "-DD", "-E", "-m", "1024", "-M", "16", "-Y", str(folder), "-f", str(filled)]
+    # Debian's default allocator (qm) searches long lists: twice the CPU of a forwarded call. tlsf is its fastest.
+    command = [program, "-DD", "-E", "-m", "1024", "-M", "16", "-x", "tlsf", "-X", "tlsf"]
+    command += ["-Y", str(folder), "-f", str(filled)]
     process = start(name, command, log)
     host, port = address.split(":")
     wait_for(name, process, lambda: _status(host, int(port), PEER, hops=0) is not None, log)
