@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from agent import logs
+from agent import draining, logs
 from agent.settings import read
 from config import ConfigError
 from sip_filter.node import run
@@ -20,12 +20,22 @@ from sync.points import reach
 UNUSABLE = 2
 
 
+_MORE = (
+    "palang gateway drain|undrain [--hop NAME] takes the node that runs, or a next hop of it, out of service and back."
+)
+
 TRIAL = ("listen", "trunk", "next_hop", "rules")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the gateway until SIGTERM; returns its exit code. With the options of a trial, run that instead."""
-    parser = argparse.ArgumentParser("palang gateway", description="Run one node: the SIP gateway and its list.")
+    """Run the gateway until SIGTERM; returns its exit code. With the options of a trial, run that instead; with `drain`
+    or `undrain`, ask the one that runs.
+    """
+    if arguments and arguments[0] in draining.WORDS:
+        return draining.main(arguments[0], arguments[1:])
+    parser = argparse.ArgumentParser(
+        "palang gateway", epilog=_MORE, description="Run one node: the SIP gateway and its list."
+    )
     parser.add_argument("--config", type=Path, help="The settings file.")
     parser.add_argument("--json", action="store_true", help="The log is JSON lines, with this option and without.")
     trial = parser.add_argument_group(

@@ -82,6 +82,7 @@ async def _node(node: RosterNode) -> dict[str, Any]:
         "why": state.get("why", ""),
         "trunks": state["trunks"],
         "bypass": state.get("bypass", False),
+        "drained": state.get("drained", False),
         "next_hops": state.get("next_hops", []),
         "trunk_counters": state.get("trunk_counters", {}),
         "counters": state.get("counters", {}),
@@ -129,6 +130,8 @@ def _node_complaints(node: dict[str, Any], head: Head | None) -> list[str]:
         found.append(f"node {node['node']} is stale: {node['why']}")
     if node["bypass"]:
         found.append(f"node {node['node']} is bypassed: nothing is enforced on it")
+    if node["drained"]:
+        found.append(f"node {node['node']} is drained: OPTIONS gets 503 there, so that peers go around it")
     found += [f"node {node['node']} keeps what it had; newer {why}" for why in node["not_taken"]]
     if node["card_error"]:
         found.append(f"node {node['node']} can't sign the card of a 608, and answers 603: {node['card_error']}")

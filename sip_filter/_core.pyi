@@ -327,6 +327,19 @@ class Gateway:
     def card_signed(self, seconds: float) -> None:
         """The card of a 608 is good for so many seconds from now; without that, or later, a 608 is sent as 603."""
 
+    def drain(self, hop: str | None = None) -> None:
+        """Take the node out of service: OPTIONS gets 503, what still comes is served. Or a next hop: no new calls.
+
+        Holds until `undrain`, over `configure` too. ValueError for a hop that isn't configured.
+        """
+
+    def undrain(self, hop: str | None = None) -> None:
+        """Put it back into service. ValueError for a hop that the settings drain, or that isn't configured."""
+
+    @property
+    def drained(self) -> bool:
+        """Whether the node itself is out of service."""
+
     def synthetic(self, trunk: str, numbers: Sequence[str]) -> list[tuple[str, int]]:
         """What a call from each number would get on a trunk: its final status, or 0 when no rule refuses it.
 

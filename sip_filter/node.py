@@ -94,9 +94,14 @@ class Node:
         self._reloads = {"reloads": 0, "reloads_refused": 0}
         self._name_trunks()
         self._redis, self._clients = redis, list["Redis"]()
-        self._control = Control(
-            node.control, {"proof": self._prove, "state": self._tell_state, "touching": self._tell_touching}
-        )
+        handlers = {
+            "proof": self._prove,
+            "state": self._tell_state,
+            "touching": self._tell_touching,
+            "drain": self._take_drain,
+            "undrain": self._take_drain,
+        }
+        self._control = Control(node.control, handlers)
 
     async def run(self) -> None:
         """Start, serve until `stop`, end cleanly."""
@@ -247,6 +252,19 @@ class Node:
             "answers": answers,
         }
 
+    async def _take_drain(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take the node or a next hop out of service, or back; how they are then."""
+        hop = request.get("hop")
+        if hop is not None and not isinstance(hop, str):
+            raise AskError("malformed", "hop must be the name of a next hop, or be left out for the node")
+        act = self._gateway.drain if request["ask"] == "drain" else self._gateway.undrain
+        try:
+            act(hop)
+        except ValueError as error:
+            raise AskError("refused", str(error)) from None
+        _log.warning(f"node.{request['ask']}ed", next_hop=hop, by=str(request.get("by", ""))[:64])
+        return {"node": self._node.name, "drained": self._gateway.drained, "next_hops": self._gateway.next_hops()}
+
     async def _tell_state(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         return {
             **self.report().fields(),
@@ -255,6 +273,7 @@ class Node:
             "listen": self.addresses,
             "not_taken": [f"{what}: {why}" for what, why in self._not_taken.items()],
             "card_error": self._card_error,
+            "drained": self._gateway.drained,
             "next_hops": self._gateway.next_hops(),
             "trunk_counters": self._gateway.trunk_counters(),
             "sizes": await self._keeper.sizes(),

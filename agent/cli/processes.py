@@ -66,7 +66,7 @@ def agent(config: Config = None, as_json: JsonLog = False) -> None:
 
 
 def gateway(config: Config = None, as_json: JsonLog = False) -> None:
-    """Run one node: the SIP gateway and its list, until SIGTERM; or a trial of one, see `palang gateway --help`."""
+    """Run one node: the SIP gateway and its list, until SIGTERM; a trial, or drain it: `palang gateway --help`."""
     from agent.gateway import main
 
     sys.exit(main(["--config", str(config)] if config else []))

@@ -68,4 +68,5 @@ def _hops(node: dict[str, Any]) -> str:
 def _node(node: dict[str, Any]) -> str:
     if not node["answers"]:
         return str(node["error"])
-    return f"stale: {node['why']}" if node["stale"] else "in step"
+    state = f"stale: {node['why']}" if node["stale"] else "in step"
+    return f"drained, {state}" if node["drained"] else state

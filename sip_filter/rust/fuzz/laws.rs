@@ -79,6 +79,7 @@ impl World {
             record_route: true,
             label: b"[Spam?]"[..].into(),
             bypass: false,
+            drain: false,
             redress: Redress::default(),
             checks: Checks::default(),
         });

@@ -27,6 +27,8 @@ pub struct Setup {
     pub label: Box<[u8]>,
     /// Forward everything unjudged.
     pub bypass: bool,
+    /// Peers that ask shall go around us; what still comes is served.
+    pub drain: bool,
     pub redress: Redress,
     pub checks: Checks,
 }

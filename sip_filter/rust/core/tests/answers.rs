@@ -63,6 +63,7 @@ impl Bench {
             record_route: false,
             label: b"[Spam?]"[..].into(),
             bypass: false,
+            drain: false,
             redress: Redress::new(
                 Some(("url", "https://redress.example/")),
                 "op-",

@@ -71,6 +71,7 @@ fn setup() -> Setup {
         record_route: false,
         label: b"[Spam?]"[..].into(),
         bypass: false,
+        drain: false,
         redress: Redress::default(),
         checks: Checks::default(),
     }

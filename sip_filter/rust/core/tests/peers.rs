@@ -47,6 +47,7 @@ fn setup(trunks: Vec<Trunk>) -> Setup {
         record_route: false,
         label: b""[..].into(),
         bypass: false,
+        drain: false,
         redress: Redress::default(),
         checks: Checks::default(),
     }

@@ -54,6 +54,7 @@ fn setup(keys: &[[u8; 32]]) -> Setup {
         record_route: false,
         label: b"[Spam?]"[..].into(),
         bypass: false,
+        drain: false,
         redress: Redress::default(),
         checks: Checks::default(),
     }

@@ -5,6 +5,7 @@
 
 mod checks;
 mod connection;
+mod drain;
 mod house;
 mod lanes;
 mod sender;
@@ -230,6 +231,22 @@ impl Gateway {
     /// The next hops in use, and what is known of them.
     pub fn next_hops(&self) -> Vec<Hop> {
         self.lock().shared.element().setup.hops.clone()
+    }
+
+    /// Takes the node, or a next hop of it, out of service or back; no file of the settings is read for it.
+    pub fn drain(&self, hop: Option<&str>, out: bool) -> Result<(), Error> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Settings { drain, hops, .. } = &mut state.settings;
+        drain.set(hop, out, hops).map_err(Error::Settings)?;
+        let setup = state.settings.setup(state.locals.clone(), state.retired.clone());
+        state.shared.replace(Element::new(setup));
+        Ok(())
+    }
+
+    /// Whether the node is out of service.
+    pub fn is_drained(&self) -> bool {
+        self.lock().settings.drain.node
     }
 
     /// The card of a 608 has been signed: it may be pointed to for so long from now.

@@ -18,6 +18,7 @@ use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
 use palang_core::transport::{Local, Transport};
 use serde_json::{Map, Value};
 
+use crate::drain::Drain;
 use crate::stream::{Limits, Terms as StreamTerms};
 use crate::tls;
 use redress::RedressRow;
@@ -41,6 +42,8 @@ pub struct Settings {
     bypass: bool,
     redress: RedressRow,
     checks: Checks,
+    /// No setting: what people said since the start.
+    pub drain: Drain,
 }
 
 #[derive(Clone)]
@@ -102,6 +105,7 @@ impl Settings {
             checks: top
                 .optional("checks", |value, key| checks(Table::of(value, key)?))?
                 .unwrap_or_default(),
+            drain: Drain::default(),
         };
         top.finish()?;
         settings.redress.check(&settings.trunks)?;
@@ -118,6 +122,8 @@ impl Settings {
     /// Takes over what is known of trunks and next hops that stay: counts and health are not settings.
     pub fn adopt(&mut self, old: &Settings, retired: &[Hop]) {
         self.redress.term = old.redress.term.clone();
+        self.drain = old.drain.clone();
+        self.drain.keep(&self.hops);
         for trunk in &mut self.trunks {
             if let Some(known) = old.trunks.iter().find(|known| known.name == trunk.name) {
                 trunk.manners.tally = known.manners.tally.clone();
@@ -155,7 +161,8 @@ impl Settings {
             locals,
             keys: self.keys.clone(),
             trunks: trunks.collect(),
-            hops: self.hops.clone(),
+            hops: self.drain.over(&self.hops),
+            drain: self.drain.node,
             retired,
             protected: self.protected.clone(),
             record_route: self.record_route,

@@ -103,6 +103,21 @@ impl Gateway {
         rows.collect()
     }
 
+    #[pyo3(signature = (hop = None))]
+    fn drain(&self, py: Python<'_>, hop: Option<&str>) -> PyResult<()> {
+        py.detach(|| self.inner.drain(hop, true)).map_err(raise)
+    }
+
+    #[pyo3(signature = (hop = None))]
+    fn undrain(&self, py: Python<'_>, hop: Option<&str>) -> PyResult<()> {
+        py.detach(|| self.inner.drain(hop, false)).map_err(raise)
+    }
+
+    #[getter]
+    fn drained(&self) -> bool {
+        self.inner.is_drained()
+    }
+
     fn card_signed(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let good_for = Duration::try_from_secs_f64(seconds)
             .map_err(|_| PyValueError::new_err(format!("seconds {seconds} must be 0 or more")))?;

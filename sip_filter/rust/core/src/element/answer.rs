@@ -118,10 +118,11 @@ impl Turn<'_> {
         nobody && (peer != Peer::Hop || !foreign())
     }
 
-    /// 503 tells a peer to spare us for a while, which is right when nobody is there to take its calls.
+    /// 503 tells a peer to spare us for a while, which is right when nobody is there to take its calls, or we drain.
     pub(super) fn options(&mut self, peer: Peer) -> Effect {
         let only_asks = matches!(peer, Peer::Trunk(i) if self.trunk(i).is_dip());
-        if !only_asks && !self.element.setup.hops.iter().any(Hop::takes_calls) {
+        let setup = &self.element.setup;
+        if setup.drain || !only_asks && !setup.hops.iter().any(Hop::takes_calls) {
             return self.answer(Counter::Options, 503, "Service Unavailable", &[]);
         }
         self.answer(Counter::Options, 200, "OK", &[reply::ALLOW])
