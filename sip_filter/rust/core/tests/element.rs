@@ -541,3 +541,69 @@ fn a_dialog_is_recorded_when_asked() {
         ["<sip:192.0.2.1:5060;lr>", "<sip:a;lr>"]
     );
 }
+
+/// The switches of `ringing`, in the order of their drain.
+const SWITCHES: [&str; 3] = ["203.0.113.5:5080", "203.0.113.6:5080", "203.0.113.7:5080"];
+
+/// A setup with three switches of which those at `drained` get no new calls.
+fn ringing(drained: &[usize]) -> Setup {
+    let mut setup = setup();
+    setup.hops = SWITCHES
+        .iter()
+        .enumerate()
+        .map(|(i, address)| Hop {
+            name: (*address).into(),
+            address: address.parse().unwrap(),
+            networks: vec![],
+            drain: drained.contains(&i),
+            health: Health::default(),
+        })
+        .collect();
+    setup
+}
+
+#[test]
+fn a_cancel_after_90_seconds_of_ringing_stops_the_same_phone() {
+    let branch = |text: &str| {
+        let after = text.split(";branch=").nth(1).unwrap();
+        after.split(';').next().unwrap().to_owned()
+    };
+    for call in 0..12 {
+        let mut bench = bench(&[]);
+        bench.element = Element::new(ringing(&[]));
+        let text = |method: &str| follow(method).replace("call-1", &format!("call-{call}"));
+        let (to, first) = bench.send(TRUNK, &text("INVITE")).unwrap();
+        let own = SWITCHES
+            .iter()
+            .position(|address| *address == to.to_string())
+            .unwrap();
+        let answer = first.replace("INVITE sip:0812@b.example SIP/2.0", "SIP/2.0 180 Ringing");
+        bench.send(&to.to_string(), &answer).unwrap();
+        // While it rings the caller is blocked, its switch drained, and at last gone from the settings.
+        bench.list = rules(&[REJECT]);
+        bench.now += 45_000;
+        bench.element = Element::new(ringing(&[own]));
+        bench.now += 44_000;
+        let mut gone = ringing(&[]);
+        gone.retired = vec![gone.hops.remove(own)];
+        bench.element = Element::new(gone);
+        bench.now += 1_000;
+        let (stopped, cancel) = bench.send(TRUNK, &text("CANCEL")).unwrap();
+        assert_eq!((stopped, branch(&cancel)), (to, branch(&first)));
+        assert!(bench.counted(Counter::Cancelled));
+        let ended = answer.replace("180 Ringing", "487 Request Terminated");
+        assert_eq!(
+            bench.send(&to.to_string(), &ended).unwrap().0,
+            TRUNK.parse().unwrap()
+        );
+        let (acknowledged, ack) = bench.send(TRUNK, &text("ACK")).unwrap();
+        assert_eq!((acknowledged, branch(&ack)), (to, branch(&first)));
+        // A minute later the same Call-ID would be a new call, and refused.
+        bench.now += 60_000;
+        assert!(bench
+            .send(TRUNK, &text("INVITE"))
+            .unwrap()
+            .1
+            .starts_with("SIP/2.0 603"));
+    }
+}

@@ -8,6 +8,8 @@ mod connection;
 mod drain;
 mod house;
 mod lanes;
+#[cfg(test)]
+mod restart_tests;
 mod sender;
 mod settings;
 mod sights;
