@@ -1,7 +1,9 @@
 """The house: names are ours, imports run one way, generated pages are current."""
 
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,15 @@ def test_a_generated_page_is_current(name: str) -> None:
 
 def test_the_shipped_example_is_usable_and_says_the_defaults() -> None:
     assert load(Settings, ROOT / "config" / "palang.example.toml", environ={}) == Settings()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "switches").glob("*.md")), ids=lambda page: page.stem)
+def test_the_settings_on_a_switchs_page_are_usable(page: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"(?:^ {4,}\S.*\n|^\n)+", page.read_text(), re.MULTILINE)
+    tables = re.compile(rf"\s*\[+({'|'.join(Settings.model_fields)})\b")
+    config = tmp_path / "palang.toml"
+    config.write_text("\n".join(textwrap.dedent(block) for block in blocks if tables.match(block)))
+    assert load(Settings, config, environ={}).gateway.trunks
 
 
 def test_importing_the_filter_loads_only_the_standard_library_and_the_core() -> None:
