@@ -284,7 +284,9 @@ class Gateway:
           label_from    whether a label stands in From too (false)
           rpid          whether Remote-Party-ID is an identity too (false)
           message       whether MESSAGE is judged too (true)
-        next_hops     switches: name, address ("192.0.2.9:5060"), networks that they send from, drain (false): no new
+        next_hops     switches: name, address ("192.0.2.9:5060" by UDP; "tcp:…" or "tls:…" over one connection of ours,
+                      which needs a listen address of that transport and family), for tls the PEM files ca, certificate
+                      and key (none), server_name (the IP address), networks that they send from, drain (false): no new
                       calls, what is on course still reaches it. A call's hop is chosen by its Call-ID among those that
                       take calls; with none, new calls get 500 and OPTIONS to us 503
         checks        OPTIONS to each next hop: every seconds, 0 to 300 (0: none); misses, 1 to 10, in a row make it

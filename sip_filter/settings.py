@@ -59,12 +59,19 @@ def _listen(text: str) -> str:
 
 
 def _next_hop(text: str) -> str:
-    if text.startswith(("tcp:", "tls:")):
-        raise ValueError(f"next hop {text!r}: next hops are reached by UDP; give <IP address>:<port>")
-    _endpoint(text)
+    transport, address = _hop_transport(text)
+    if transport not in ("udp", "tcp", "tls"):
+        raise ValueError(f"next hop {text!r} must be <IP address>:<port>, or that behind tcp: or tls:")
+    _endpoint(address)
     if text.endswith(":0"):
         raise ValueError(f"next hop {text!r}: port 0 is no destination; 1 to 65535 are")
     return text
+
+
+def _hop_transport(text: str) -> tuple[str, str]:
+    """How a next hop is reached, and where: `tcp:192.0.2.9:5060` is a stream, a bare address is UDP."""
+    named = re.match(r"[a-z]+(?=:)", text)
+    return (named[0], text[named.end() + 1 :]) if named else ("udp", text)
 
 
 def _network(text: str) -> str:
@@ -306,14 +313,42 @@ class NextHop(Section):
 
     name: Name = Field(examples=["switch-1"], description="The next hop's name.")
     address: Annotated[str, AfterValidator(_next_hop)] = Field(
-        examples=["192.0.2.17:5060"], description="Where requests go, by UDP: IP address and port."
+        examples=["192.0.2.17:5060"],
+        description="Where requests go: IP address and port, by UDP; behind tcp: or tls: over a connection, for which"
+        " listen needs an address of the same transport.",
     )
+    server_name: str | None = Field(
+        None, description="For tls:, the name that its certificate must carry; its IP address if unset."
+    )
+    ca: Path | None = Field(None, description="For tls:, PEM file of the authorities that may have signed it; needed.")
+    certificate: Path | None = Field(
+        None, description="For tls:, PEM file of the certificate that we show, if it asks for one."
+    )
+    key: Path | None = Field(None, description="For tls:, PEM file of that certificate's private key.")
     networks: tuple[Network, ...] = Field(
         examples=[["192.0.2.17/32"]],
         min_length=1,
         description="Networks that this switch sends from, in CIDR form.",
     )
     drain: bool = Field(False, description="No new calls; what is on course still reaches it.")
+
+    @property
+    def transport(self) -> str:
+        """udp, tcp or tls."""
+        return _hop_transport(self.address)[0]
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> "NextHop":
+        given = [name for name in ("server_name", "ca", "certificate", "key") if getattr(self, name) is not None]
+        if self.transport != "tls" and given:
+            raise ValueError(f"next hop {self.name!r} is not reached by tls:; {given[0]} is for those that are")
+        if self.transport == "tls" and "ca" not in given:
+            raise ValueError(
+                f"next hop {self.name!r}: ca is missing; tls: needs the authority that vouches for the switch"
+            )
+        if ("certificate" in given) != ("key" in given):
+            raise ValueError(f"next hop {self.name!r}: certificate and key are given together")
+        return self
 
 
 class Checks(Section):
@@ -426,7 +461,12 @@ class Gateway(Section):
     @model_validator(mode="after")
     def _check_peers(self) -> "Gateway":
         if not any(address.startswith("udp:") for address in self.listen):
-            raise ValueError(f"listen {list(self.listen)} names no udp: address; next hops are reached by UDP")
+            raise ValueError(f"listen {list(self.listen)} names no udp: address; one is needed")
+        for hop in self.next_hops:
+            if hop.transport != "udp" and not any(address.startswith(hop.transport) for address in self.listen):
+                raise ValueError(
+                    f"next hop {hop.address!r} needs a {hop.transport}: address in listen, which our Via names"
+                )
         missing = [f"tls.{name}" for name in ("certificate", "key") if getattr(self.tls, name) is None]
         wanted = any(address.startswith("tls:") for address in self.listen) or self.tls != Tls()
         if missing and wanted:

@@ -460,15 +460,12 @@ def test_settings_say_what_is_missing(start: Start, tmp_path: Path) -> None:
         settings.Gateway(listen=("tcp:127.0.0.1:5060",))
     with pytest.raises(ValueError, match=r"tls\.certificate is missing"):
         settings.Gateway(listen=("udp:127.0.0.1:5060", "tls:127.0.0.1:5061"))
-    with pytest.raises(ValueError, match=r"'tcp:192.0.2.1:5060': next hops are reached by UDP"):
-        settings.NextHop(name="s", address="tcp:192.0.2.1:5060", networks=("192.0.2.1/32",))
     bench = start()
     for wrong, message in (
         ({"listen": ["tcp:127.0.0.1:0"]}, r"listen: .* names no udp: address"),
         ({"listen": [*LISTEN, "tls:127.0.0.1:0"]}, r"tls: missing"),
         ({"listen": ["sctp:127.0.0.1:0"]}, r"listen\[0\]: \"sctp"),
         ({"streams": {"message_seconds": 31}}, r"streams.message_seconds: 31 is not a whole number from 1 to 30"),
-        ({"next_hops": [{"name": "s", "address": "tls:192.0.2.1:5061", "networks": []}]}, r"is a stream; next hops"),
     ):
         with pytest.raises(ValueError, match=message):
             Gateway(str(tmp_path), json.dumps({**bench.settings, **wrong}))

@@ -114,6 +114,30 @@ def _folders() -> set[str]:
 
 
 @pytest.mark.parametrize("mode", ["u1", "t1"])
+def test_calls_go_on_to_a_callee_over_tcp(tmp_path: Path, mode: str) -> None:
+    port = children.free_port(socket.SOCK_STREAM)
+    command = [children.program("sipp"), "-sn", "uas", "-t", "t1", "-i", "127.0.0.1", "-p", str(port), "-nostdin"]
+    with (tmp_path / "switch.log").open("wb") as log:
+        answering = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path)
+    started = Trial(tmp_path, ("tcp:127.0.0.1", port))
+    try:
+        wait_for("a listening callee", lambda: _listens(port))
+        started.call("answered", FRIEND, mode)
+        started.call("refused", WANGIRI, mode)
+        started.call("answered", EXCEPTION, mode)
+        assert f": on to 127.0.0.1:{port}\n" in started.said()
+    finally:
+        started.end(signal.SIGTERM)
+        answering.kill()
+        answering.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("mode", ["u1", "t1"])
 def test_calls_are_refused_excepted_and_told(trial: Trial, mode: str) -> None:
     trial.call("refused", WANGIRI, mode)
     trial.call("refused", SCAMMER, mode)

@@ -15,6 +15,7 @@ use palang_core::message::{self, Fault, Method, Start};
 use palang_core::plan::Plan;
 use palang_core::refusal::Redress;
 use palang_core::setup::{Hop, Network, Peer, Response, Setup, Trunk, Way};
+use palang_core::transport::Transport;
 
 /// An element with a trunk of each kind, a switch and a few rules.
 pub struct World {
@@ -54,6 +55,7 @@ impl World {
         };
         let hop = |name: &str, address: &str| Hop {
             name: name.into(),
+            transport: Transport::Udp,
             address: address.parse().expect("an address"),
             networks: Network::parse("203.0.113.0/24").into_iter().collect(),
             drain: false,

@@ -36,6 +36,7 @@ use palang_core::number::Number;
 use palang_core::plan::Plan;
 use palang_core::refusal::Redress;
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
+use palang_core::transport::Transport;
 use palang_maps::{Generation, Reader, Writer};
 use serde_json::{json, Value};
 
@@ -461,6 +462,7 @@ fn element() -> Element {
     };
     let hop = Hop {
         name: "switch".into(),
+        transport: Transport::Udp,
         address: "203.0.113.5:5080".parse().expect("an address"),
         networks: Vec::new(),
         drain: false,
@@ -478,6 +480,7 @@ fn element() -> Element {
         record_route: false,
         label: b"[Spam?]"[..].into(),
         bypass: false,
+        drain: false,
         redress: Redress::default(),
         checks: Checks::default(),
     })

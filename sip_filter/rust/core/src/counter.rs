@@ -113,6 +113,8 @@ counters!(
     ResponseDropped = "responses_dropped",
     /// Responses 503 of a next hop, passed on as 500.
     HopBusy = "next_hop_503",
+    /// Requests that the connection to their next hop could not take: sent to another, or answered 500.
+    HopUnreachable = "hop_unreachable",
     /// OPTIONS sent to next hops to see whether they live.
     CheckSent = "checks_sent",
     /// Answers of next hops to them.

@@ -313,7 +313,7 @@ impl Turn<'_> {
             Some(Course::Forwarded { hop, labelled }) => {
                 if let Some(hop) = self.element.setup.hop(hop) {
                     self.output.marks.add(Counter::ForwardedAgain);
-                    return self.pass_to_hop(trunk, hop.address, labelled);
+                    return self.pass_to_hop(trunk, (hop.address, hop.transport), labelled);
                 }
             }
             None => {}
@@ -349,7 +349,7 @@ impl Turn<'_> {
             labelled,
         };
         self.memory.note(self.transaction, course, self.arrival.now);
-        self.pass_to_hop(trunk, hop.address, labelled)
+        self.pass_to_hop(trunk, (hop.address, hop.transport), labelled)
     }
 
     fn decide<L: ListView>(&mut self, index: usize, kind: Kind, list: Option<&L>) -> Result<Verdict, Fault> {
@@ -442,7 +442,7 @@ impl Turn<'_> {
     fn on_course(&mut self, trunk: usize) -> Effect {
         if let Some(Course::Forwarded { hop, .. }) = self.memory.recall(self.transaction, self.arrival.now) {
             if let Some(hop) = self.element.setup.hop(hop) {
-                return self.pass_to_hop(trunk, hop.address, false);
+                return self.pass_to_hop(trunk, (hop.address, hop.transport), false);
             }
         }
         if self.message.to.tag.is_empty() {
@@ -454,7 +454,7 @@ impl Turn<'_> {
 
     fn pass_to_chosen_hop(&mut self, trunk: usize, labelled: bool) -> Effect {
         match self.element.choose_hop(self.message, self.key) {
-            Some(hop) => self.pass_to_hop(trunk, hop.address, labelled),
+            Some(hop) => self.pass_to_hop(trunk, (hop.address, hop.transport), labelled),
             None => self.refuse_unroutable(),
         }
     }
@@ -464,7 +464,7 @@ impl Turn<'_> {
         self.answer(Counter::NoRoute, 500, "No Next Hop", &[])
     }
 
-    fn pass_to_hop(&mut self, trunk: usize, to: SocketAddr, label: bool) -> Effect {
+    fn pass_to_hop(&mut self, trunk: usize, to: (SocketAddr, Transport), label: bool) -> Effect {
         let Start::Request { method, .. } = self.message.start else {
             return Effect::Drop(Counter::NotSip);
         };
@@ -475,16 +475,22 @@ impl Turn<'_> {
             label,
             label_from: label && self.trunk(trunk).manners.label_from,
         };
-        self.forward(to, Transport::Udp, changes)
+        self.forward(to.0, to.1, changes)
     }
 
     /// Inside a dialog: where Route or Request-URI name one of our next hops, else the dialog's chosen one.
     fn pass_to_dialog_hop(&mut self, trunk: usize) -> Effect {
-        let named = self
-            .named_target()
-            .filter(|(address, _)| self.element.setup.is_hop(*address));
+        let named = self.named_target().and_then(|(address, transport)| {
+            let hop = self.element.setup.hop_at(address)?;
+            // Connections are opened to next hops only: what names another port of one goes over that.
+            let over_hops = hop.address == address || transport.is_stream() && hop.transport.is_stream();
+            Some(match over_hops {
+                true => (hop.address, hop.transport),
+                false => (address, Transport::Udp),
+            })
+        });
         match named {
-            Some((address, _)) => self.pass_to_hop(trunk, address, false),
+            Some(to) => self.pass_to_hop(trunk, to, false),
             None => self.pass_to_chosen_hop(trunk, false),
         }
     }

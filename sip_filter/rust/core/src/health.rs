@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::course::{branch, Key};
 use crate::keys::Keys;
+use crate::transport::Local;
 
 /// How next hops are checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,6 +27,7 @@ pub struct Health(Arc<State>);
 #[derive(Default)]
 struct State {
     down: AtomicBool,
+    unreachable: AtomicBool,
     sent: AtomicU32,
     answered: AtomicU32,
     misses: AtomicU32,
@@ -41,7 +43,12 @@ pub struct Due {
 
 impl Health {
     pub fn is_up(&self) -> bool {
-        !self.0.down.load(Relaxed)
+        !self.0.down.load(Relaxed) && !self.0.unreachable.load(Relaxed)
+    }
+
+    /// Whether a connection to it can be had; known without a check.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.0.unreachable.store(!reachable, Relaxed);
     }
 
     /// Checks in a row without an answer.
@@ -91,8 +98,12 @@ pub fn transaction(key: &Key, hop: SocketAddr, cseq: u32, call_id: &[u8], tag: &
 }
 
 /// Writes the OPTIONS that checks a hop. `run` tells this process's checks from those of the one before it.
-pub fn write_check(out: &mut Vec<u8>, keys: &Keys, local: SocketAddr, hop: SocketAddr, run: u64, cseq: u32) {
+pub fn write_check(out: &mut Vec<u8>, keys: &Keys, local: Local, hop: SocketAddr, run: u64, cseq: u32) {
     out.clear();
+    let Local {
+        transport,
+        address: local,
+    } = local;
     let call_id = format!("palang-check-{run:016x}-{cseq}@{local}");
     let tag = format!("{run:016x}");
     let transaction = transaction(keys.newest(), hop, cseq, call_id.as_bytes(), tag.as_bytes());
@@ -100,9 +111,10 @@ pub fn write_check(out: &mut Vec<u8>, keys: &Keys, local: SocketAddr, hop: Socke
     // Writing into a Vec can't fail.
     drop(write!(
         out,
-        "OPTIONS sip:{hop} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch={};rport\r\nMax-Forwards: 70\r\n\
+        "OPTIONS sip:{hop} SIP/2.0\r\nVia: SIP/2.0/{} {local};branch={};rport\r\nMax-Forwards: 70\r\n\
          From: <sip:palang@{local}>;tag={tag}\r\nTo: <sip:{hop}>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} OPTIONS\r\n\
          Accept: application/sdp\r\nContent-Length: 0\r\n\r\n",
+        transport.in_via(),
         branch.escape_ascii()
     ));
 }
@@ -132,6 +144,17 @@ mod tests {
         assert_eq!(health.misses(), 2);
         health.receive_answer(4, 405);
         assert!(health.is_up() && health.misses() == 0);
+    }
+
+    #[test]
+    fn a_hop_that_is_not_reached_is_down() {
+        let health = Health::default();
+        health.set_reachable(false);
+        assert!(!health.is_up());
+        health.clear();
+        assert!(!health.is_up());
+        health.set_reachable(true);
+        assert!(health.is_up());
     }
 
     #[test]

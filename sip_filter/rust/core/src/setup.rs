@@ -67,6 +67,8 @@ pub enum Response {
 #[derive(Clone)]
 pub struct Hop {
     pub name: Box<str>,
+    /// How requests reach it: by datagrams, or over a connection that we open.
+    pub transport: Transport,
     pub address: SocketAddr,
     /// Networks that it sends from, and that dialogs may lead to.
     pub networks: Vec<Network>,
@@ -163,8 +165,14 @@ impl Hop {
             IpAddr::V4(ip) => u128::from(u32::from(ip)),
             IpAddr::V6(ip) => u128::from(ip),
         };
-        let mixed = (ip ^ ip >> 64) as u64 ^ u64::from(self.address.port()) << 32;
+        let mixed =
+            (ip ^ ip >> 64) as u64 ^ u64::from(self.address.port()) << 32 ^ (self.transport as u64) << 48;
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+    }
+
+    /// Whether requests reach it over a connection at that address.
+    pub fn is_behind(&self, address: SocketAddr) -> bool {
+        self.transport.is_stream() && self.address == address
     }
 
     pub fn takes_calls(&self) -> bool {
@@ -181,6 +189,16 @@ impl Hop {
 
     fn covers(&self, address: SocketAddr) -> bool {
         self.address == address || self.networks.iter().any(|network| network.contains(address.ip()))
+    }
+}
+
+/// Its address as settings write it.
+impl fmt::Display for Hop {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.transport {
+            Transport::Udp => self.address.fmt(out),
+            transport => write!(out, "{}:{}", transport.name(), self.address),
+        }
     }
 }
 
@@ -297,6 +315,14 @@ impl Setup {
     pub fn reaches_alike(&self, one: usize, other: usize) -> bool {
         let (one, other) = (&self.locals[one], &self.locals[other]);
         one.transport == other.transport && one.address.is_ipv4() == other.address.is_ipv4()
+    }
+
+    /// The next hop that an address inside a dialog means: the one that has it, or one whose networks hold it.
+    pub fn hop_at(&self, address: SocketAddr) -> Option<&Hop> {
+        let known = || self.hops.iter().chain(&self.retired);
+        known()
+            .find(|hop| hop.address == address)
+            .or_else(|| known().find(|hop| hop.covers(address)))
     }
 
     pub fn hop(&self, id: u16) -> Option<&Hop> {

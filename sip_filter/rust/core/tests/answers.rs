@@ -15,6 +15,7 @@ use palang_core::manners::{Manners, Role};
 use palang_core::plan::Plan;
 use palang_core::refusal::{CardTerm, Redress, Refusal};
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
+use palang_core::transport::Transport;
 
 const TRUNK: &str = "198.51.100.7:5060";
 const HOPS: [&str; 3] = ["203.0.113.1:5060", "203.0.113.2:5060", "203.0.113.3:5060"];
@@ -33,6 +34,7 @@ impl Bench {
         let networks = |text: &str| vec![Network::parse(text).unwrap()];
         let hops = HOPS.iter().map(|address| Hop {
             name: (*address).into(),
+            transport: Transport::Udp,
             address: address.parse().unwrap(),
             networks: networks("203.0.113.0/24"),
             drain: false,
@@ -349,7 +351,7 @@ fn only_the_hop_that_was_checked_can_answer_a_check() {
     assert!(due.missed && !hop.health.is_up());
     let (keys, local) = (bench.element.setup.keys.clone(), bench.element.setup.locals[0]);
     let mut text = Vec::new();
-    write_check(&mut text, &keys, local.address, hop.address, 99, due.cseq);
+    write_check(&mut text, &keys, local, hop.address, 99, due.cseq);
     let check = String::from_utf8(text).unwrap();
     let answer = check.replace(&format!("OPTIONS sip:{} SIP/2.0", hop.address), "SIP/2.0 200 OK");
     for (source, forged) in [

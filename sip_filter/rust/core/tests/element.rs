@@ -17,6 +17,7 @@ use palang_core::plan::Plan;
 use palang_core::policy::Policy;
 use palang_core::refusal::Redress;
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
+use palang_core::transport::Transport;
 
 const GATEWAY: &str = "192.0.2.1:5060";
 const TRUNK: &str = "198.51.100.7:5060";
@@ -61,6 +62,7 @@ fn setup() -> Setup {
         ],
         hops: vec![Hop {
             name: "switch-1".into(),
+            transport: Transport::Udp,
             address: SWITCH.parse().unwrap(),
             networks: vec![Network::parse("203.0.113.0/24").unwrap()],
             drain: false,
@@ -193,6 +195,7 @@ fn a_passed_call_stays_on_course_after_a_rule_change_and_a_drain() {
     setup.retired = std::mem::take(&mut setup.hops);
     setup.hops.push(Hop {
         name: "other".into(),
+        transport: Transport::Udp,
         address: "203.0.113.9:5060".parse().unwrap(),
         networks: vec![],
         drain: false,
@@ -553,6 +556,7 @@ fn ringing(drained: &[usize]) -> Setup {
         .enumerate()
         .map(|(i, address)| Hop {
             name: (*address).into(),
+            transport: Transport::Udp,
             address: address.parse().unwrap(),
             networks: vec![],
             drain: drained.contains(&i),

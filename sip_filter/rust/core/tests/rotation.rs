@@ -15,6 +15,7 @@ use palang_core::manners::Manners;
 use palang_core::plan::Plan;
 use palang_core::refusal::Redress;
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
+use palang_core::transport::Transport;
 use proptest::prelude::*;
 
 const TRUNK: &str = "198.51.100.7:5060";
@@ -24,6 +25,7 @@ fn setup(keys: &[[u8; 32]]) -> Setup {
     let network = |text: &str| vec![Network::parse(text).unwrap()];
     let hop = |address: &&str| Hop {
         name: (*address).into(),
+        transport: Transport::Udp,
         address: address.parse().unwrap(),
         networks: network("203.0.113.0/24"),
         drain: false,

@@ -1,4 +1,4 @@
-//! One connection: bytes of its socket in and out, through TLS where the listener speaks it.
+//! One connection: bytes of its socket in and out, through TLS where the listener or the next hop speaks it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -10,7 +10,8 @@ use palang_core::frame::Framer;
 use palang_core::names::TlsName;
 use palang_core::setup::Setup;
 use palang_core::transport::Flow;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use crate::tls;
 
@@ -37,9 +38,27 @@ pub struct Connection {
     pub closing: Option<Instant>,
     /// Whether it stands in the queue of those to be served.
     pub queued: bool,
-    tls: Option<Box<ServerConnection>>,
+    /// Set on one that we open: whether the peer has taken it.
+    pub outbound: Option<Opening>,
+    tls: Option<Box<rustls::Connection>>,
     output: Vec<u8>,
     written: usize,
+}
+
+/// How far a connection that we open has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening {
+    Asked,
+    Taken,
+    /// The handshake is over too: messages go out.
+    Ready,
+}
+
+/// Which side of TLS we are, and by what.
+pub enum Side {
+    Plain,
+    Server(Arc<ServerConfig>),
+    Client(Arc<ClientConfig>, ServerName<'static>),
 }
 
 impl Connection {
@@ -47,12 +66,14 @@ impl Connection {
         socket: TcpStream,
         flow: Flow,
         source: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
+        side: Side,
         now: Instant,
     ) -> io::Result<Connection> {
-        let tls = tls
-            .map(|config| ServerConnection::new(config).map(Box::new))
-            .transpose();
+        let tls = match side {
+            Side::Plain => Ok(None),
+            Side::Server(config) => ServerConnection::new(config).map(|tls| Some(tls.into())),
+            Side::Client(config, name) => ClientConnection::new(config, name).map(|tls| Some(tls.into())),
+        };
         Ok(Connection {
             socket,
             flow,
@@ -65,7 +86,8 @@ impl Connection {
             active: now,
             closing: None,
             queued: false,
-            tls: tls.map_err(io::Error::other)?,
+            outbound: None,
+            tls: tls.map_err(io::Error::other)?.map(Box::new),
             output: Vec::new(),
             written: 0,
         })
@@ -117,8 +139,24 @@ impl Connection {
         }
     }
 
+    /// Whether the peer has taken a connection that we open. Err: it has not, and won't.
+    pub fn is_taken(&mut self) -> io::Result<bool> {
+        if self.outbound == Some(Opening::Asked) {
+            if let Some(error) = self.socket.take_error()? {
+                return Err(error);
+            }
+            match self.socket.peer_addr() {
+                Ok(_) => self.outbound = Some(Opening::Taken),
+                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
     /// Sends what the socket takes.
     pub fn flush(&mut self, now: Instant) -> io::Result<()> {
+        let before = self.written;
         loop {
             match self.write_all() {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -126,10 +164,10 @@ impl Connection {
                 other => break other?,
             }
         }
+        if self.written > before {
+            self.active = now;
+        }
         if self.written == self.output.len() {
-            if self.written > 0 {
-                self.active = now;
-            }
             self.output.clear();
             self.output.shrink_to(HIGH_WATER);
             self.written = 0;
@@ -144,7 +182,6 @@ impl Connection {
         } else if self.written > HIGH_WATER {
             self.output.drain(..self.written);
             self.written = 0;
-            self.active = now;
         }
         Ok(())
     }

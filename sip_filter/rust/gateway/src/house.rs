@@ -180,7 +180,13 @@ impl House {
                 Post::Streams(_) => None,
             });
             if let Some(desk) = datagrams {
-                checker.handle_timeout(shared.now(), &shared.element(), &desk.sockets, &self.books.counts);
+                checker.handle_timeout(
+                    shared.now(),
+                    &shared.element(),
+                    &desk.sockets,
+                    &shared.mail,
+                    &self.books.counts,
+                );
             }
             self.walk();
         }

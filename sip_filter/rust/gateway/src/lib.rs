@@ -18,6 +18,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_client;
 mod worker;
 
 use std::io;
@@ -191,9 +192,9 @@ impl Gateway {
             .settings
             .hops
             .iter()
-            .filter(|hop| next.hops.iter().all(|kept| kept.address != hop.address));
+            .filter(|hop| next.hops.iter().all(|kept| kept.id() != hop.id()));
         let mut retired: Vec<Hop> = state.retired.iter().chain(gone).cloned().collect();
-        retired.retain(|hop| next.hops.iter().all(|used| used.address != hop.address));
+        retired.retain(|hop| next.hops.iter().all(|used| used.id() != hop.id()));
         let surplus = retired.len().saturating_sub(MOST_RETIRED);
         retired.drain(..surplus);
         state.shared.set_terms(terms);

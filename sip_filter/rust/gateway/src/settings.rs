@@ -1,12 +1,12 @@
 //! The gateway's settings, from JSON: every error names the key, the value and what is allowed.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use palang_core::clause::trunk_key;
 use palang_core::decision::TrunkMode;
-use palang_core::health::{Checks, Health};
+use palang_core::health::Checks;
 use palang_core::identity::Terms;
 use palang_core::keys::Keys;
 use palang_core::manners::{Bucket, Manners, Role, Tally};
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::drain::Drain;
 use crate::stream::{Limits, Terms as StreamTerms};
-use crate::tls;
+use crate::{tls, tls_client};
 use redress::RedressRow;
 
 /// A message for a person: `trunks[0].plan: "x" is not a dial plan (…)`.
@@ -35,6 +35,8 @@ pub struct Settings {
     protected: Vec<Box<[u8]>>,
     trunks: Vec<TrunkRow>,
     pub hops: Vec<Hop>,
+    /// Of each next hop over TLS, in their order.
+    hops_tls: Vec<Option<tls_client::Files>>,
     limits: Limits,
     tls: Option<tls::Files>,
     record_route: bool,
@@ -76,13 +78,18 @@ impl Settings {
         let has = |transport| listen.iter().any(|local: &Local| local.transport == transport);
         if !has(Transport::Udp) {
             return Err(format!(
-                "listen: {:?} names no udp: address; next hops are reached by UDP",
+                "listen: {:?} names no udp: address; one is needed",
                 listen.iter().map(Local::to_string).collect::<Vec<_>>()
             ));
         }
         if has(Transport::Tls) && tls.is_none() {
             return Err("tls: missing; a tls: address in listen needs tls.certificate and tls.key".into());
         }
+        let (hops, hops_tls): (Vec<_>, Vec<_>) = top
+            .list("next_hops", |value, key| hops::hop(Table::of(value, key)?))?
+            .into_iter()
+            .unzip();
+        hops::check_listen(&hops, &listen)?;
         let settings = Settings {
             listen,
             limits: top
@@ -93,7 +100,8 @@ impl Settings {
             keys: top.required("key", keys::read)?,
             protected: top.list("protected", short_code)?,
             trunks: top.list("trunks", |value, key| trunk(Table::of(value, key)?, &plans))?,
-            hops: top.list("next_hops", |value, key| hop(Table::of(value, key)?))?,
+            hops,
+            hops_tls,
             record_route: top.flag("record_route")?.unwrap_or(false),
             label: top
                 .optional("label", label)?
@@ -132,7 +140,7 @@ impl Settings {
         }
         for hop in &mut self.hops {
             let mut known = old.hops.iter().chain(retired);
-            if let Some(known) = known.find(|known| known.address == hop.address) {
+            if let Some(known) = known.find(|known| known.id() == hop.id()) {
                 hop.health = known.health.clone();
             }
         }
@@ -175,9 +183,17 @@ impl Settings {
 
     /// What connections are under. Reads the files of `tls`.
     pub fn stream_terms(&self) -> Result<StreamTerms, Wrong> {
+        let mut clients = HashMap::new();
+        for (i, (hop, files)) in self.hops.iter().zip(&self.hops_tls).enumerate() {
+            if let Some(files) = files {
+                let client = tls_client::load(files, &format!("next_hops[{i}]"))?;
+                clients.insert(hop.address, client);
+            }
+        }
         Ok(StreamTerms {
             limits: self.limits,
             tls: self.tls.as_ref().map(tls::load).transpose()?,
+            clients,
         })
     }
 }
@@ -335,36 +351,6 @@ fn checks(mut row: Table) -> Result<Checks, Wrong> {
     };
     row.finish()?;
     Ok(checks)
-}
-
-fn hop(mut row: Table) -> Result<Hop, Wrong> {
-    let address = row.required("address", |value, key| {
-        let text = string(value, &key)?;
-        if text
-            .parse::<Local>()
-            .is_ok_and(|local| local.transport.is_stream())
-        {
-            return Err(format!(
-                "{key}: {text:?} is a stream; next hops are reached by UDP, as \"192.0.2.1:5060\""
-            ));
-        }
-        let address = text
-            .parse::<SocketAddr>()
-            .ok()
-            .filter(|a| a.port() > 0 && !a.ip().is_unspecified());
-        address.ok_or(format!(
-            "{key}: {text:?} is not an address and port, such as \"192.0.2.1:5060\""
-        ))
-    })?;
-    let hop = Hop {
-        name: row.required("name", |value, key| string(value, &key))?.into(),
-        address,
-        networks: row.list("networks", network)?,
-        drain: row.flag("drain")?.unwrap_or(false),
-        health: Health::default(),
-    };
-    row.finish()?;
-    Ok(hop)
 }
 
 fn listen_address(value: Value, key: String) -> Result<Local, Wrong> {
@@ -546,6 +532,7 @@ impl Table {
     }
 }
 
+mod hops;
 mod keys;
 mod peers;
 mod redress;

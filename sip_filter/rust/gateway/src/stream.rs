@@ -13,18 +13,23 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 use palang_core::counter::Counter;
 use palang_core::decision::ListView;
-use palang_core::element::{Arrival, Effect, Element, Work};
+use palang_core::element::{Arrival, Effect, Element, Output, Work};
 use palang_core::frame::{Framer, Step};
 use palang_core::setup::{Peer, Way};
 use palang_core::transport::Flow;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::connection::{Connection, HIGH_WATER, MOST_UNSENT};
+use crate::connection::{Connection, Opening, Side, HIGH_WATER, MOST_UNSENT};
 use crate::house::Pulse;
 use crate::sender::Sender;
 use crate::socket::PATIENCE;
+use crate::tls_client::Client;
 use crate::worker::{handle, Counts, Hits, Shared};
+
+mod outbound;
+
+use outbound::Onward;
 
 /// Bytes read from one connection before the next has its turn.
 const ROOM: usize = 64 << 10;
@@ -57,6 +62,8 @@ pub struct Limits {
 pub struct Terms {
     pub limits: Limits,
     pub tls: Option<Arc<ServerConfig>>,
+    /// Of each next hop over TLS, by its address.
+    pub clients: HashMap<SocketAddr, Client>,
 }
 
 /// A message for a connection: the one named, or any over that local address to that peer.
@@ -65,6 +72,21 @@ pub struct Letter {
     pub local: usize,
     pub flow: Option<Flow>,
     pub bytes: Vec<u8>,
+    /// Whether a copy of it has gone before.
+    pub again: bool,
+}
+
+impl Letter {
+    /// What the element has written.
+    pub fn of(output: &Output, to: SocketAddr, local: usize, flow: Option<Flow>) -> Letter {
+        Letter {
+            to,
+            local,
+            flow,
+            bytes: output.bytes.clone(),
+            again: output.marks.as_slice().contains(&Counter::ForwardedAgain),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -163,6 +185,8 @@ struct Streams<'a> {
     listeners: Vec<Listener>,
     connections: HashMap<u64, Box<Connection>>,
     sources: HashMap<IpAddr, usize>,
+    /// The connections to next hops, by their addresses.
+    ways: HashMap<SocketAddr, Onward>,
     /// Connections that may have bytes for us.
     ready: Vec<u64>,
     letters: Vec<Letter>,
@@ -214,6 +238,7 @@ impl<'a> Streams<'a> {
             listeners,
             connections: HashMap::new(),
             sources: HashMap::new(),
+            ways: HashMap::new(),
             ready: Vec::new(),
             letters: Vec::new(),
             serial,
@@ -274,7 +299,7 @@ impl<'a> Streams<'a> {
                         self.queue(serial);
                     }
                 }
-                Err(error) => self.forget(&connection, &error),
+                Err(error) => self.forget(&connection, &error, now),
             }
         }
         if self.desk.pulse.is_closed() {
@@ -322,7 +347,10 @@ impl<'a> Streams<'a> {
                         listener.rests_until = Some(now + REST);
                         let local = listener.local;
                         self.count(Counter::AcceptError, 1);
-                        self.say(local, &error, now);
+                        let name = self.element.setup.locals[local];
+                        let what =
+                            format!("{name} can't take connections: {error}; it tries again every {REST:?}");
+                        self.say(&what, now);
                         return;
                     }
                 },
@@ -331,14 +359,13 @@ impl<'a> Streams<'a> {
     }
 
     /// At most once a second: a system without file descriptors must not fill a disk as well.
-    fn say(&mut self, local: usize, error: &io::Error, now: Instant) {
+    fn say(&mut self, what: &str, now: Instant) {
         if self
             .said
             .is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1))
         {
             self.said = Some(now);
-            let name = self.element.setup.locals[local];
-            eprintln!("palang: {name} can't take connections: {error}; it tries again every {REST:?}");
+            eprintln!("palang: {what}");
         }
     }
 
@@ -364,7 +391,10 @@ impl<'a> Streams<'a> {
         let token = Token(serial as usize);
         let made = tune(&socket)
             .and_then(|()| self.poll.registry().register(&mut socket, token, interest))
-            .and_then(|()| Connection::new(socket, Flow::new(local, serial), source, tls, now));
+            .and_then(|()| {
+                let side = tls.map_or(Side::Plain, Side::Server);
+                Connection::new(socket, Flow::new(local, serial), source, side, now)
+            });
         let Ok(connection) = made else {
             return self.count(Counter::AcceptError, 1);
         };
@@ -381,6 +411,9 @@ impl<'a> Streams<'a> {
         now: Instant,
         list: Option<&L>,
     ) -> io::Result<bool> {
+        if !connection.is_taken()? {
+            return Ok(false);
+        }
         connection.flush(now)?;
         if connection.unsent() > HIGH_WATER {
             return Ok(false); // Writable again is an event too.
@@ -405,6 +438,9 @@ impl<'a> Streams<'a> {
             Err(error) => Err(error),
         };
         self.room = room;
+        if connection.outbound == Some(Opening::Taken) && !connection.is_handshaking() {
+            self.begin(connection);
+        }
         connection.flush(now)?;
         more
     }
@@ -503,26 +539,34 @@ impl<'a> Streams<'a> {
                 connection.push(&self.work.output.bytes);
                 self.count(Counter::Sent, 1);
             }
-            Some(Effect::Send { to, local, .. }) if local < self.desk.sockets.len() => {
-                self.sender.add(&self.work.output.bytes, to, local);
-            }
-            Some(Effect::Send { to, local, flow }) => {
-                let bytes = self.work.output.bytes.clone();
-                self.letters.push(Letter {
-                    to,
-                    local,
-                    flow,
-                    bytes,
-                });
-            }
+            Some(Effect::Send { to, local, flow }) => self.send(to, local, flow),
             // Not SIP at all, or of a peer that was taken out of the settings.
             Some(Effect::Drop(Counter::NotSip | Counter::UnknownSource)) => connection.close_soon(now),
             Some(Effect::Drop(_)) | None => {}
         }
     }
 
+    /// What was written goes by datagram, or waits for its connection's turn.
+    fn send(&mut self, to: SocketAddr, local: usize, flow: Option<Flow>) {
+        let output = &self.work.output;
+        match local < self.desk.sockets.len() {
+            true => self.sender.add(&output.bytes, to, local),
+            false => self.letters.push(Letter::of(output, to, local, flow)),
+        }
+    }
+
     fn deliver(&mut self, now: Instant) {
+        // What can't be delivered is answered, which may be a letter too.
+        for _ in 0..2 {
+            self.deliver_once(now);
+        }
+    }
+
+    fn deliver_once(&mut self, now: Instant) {
         for letter in take(&mut self.letters) {
+            let Some(letter) = self.take_onward(letter, now) else {
+                continue;
+            };
             let fits = |connection: &Connection| {
                 connection.source.ip() == letter.to.ip() && connection.closing.is_none()
             };
@@ -545,7 +589,7 @@ impl<'a> Streams<'a> {
                     self.count(Counter::Sent, 1);
                     if let (Err(error), Some(serial)) = (result, found) {
                         if let Some(connection) = self.connections.remove(&serial) {
-                            self.forget(&connection, &error);
+                            self.forget(&connection, &error, now);
                         }
                     }
                 }
@@ -558,30 +602,39 @@ impl<'a> Streams<'a> {
         let limits = self.terms.limits;
         let over = |since: Instant, limit: Duration| now.duration_since(since) >= limit;
         let late = self.connections.iter().filter_map(|(serial, connection)| {
-            let counter = if connection.is_handshaking() {
+            let counter = if connection.outbound.is_some_and(|how| how != Opening::Ready) {
+                return over(connection.opened, limits.handshake).then_some((*serial, None));
+            } else if connection.is_handshaking() {
                 over(connection.opened, limits.handshake).then_some(Counter::TlsFailure)
             } else if let Some(closing) = connection.closing {
                 return over(closing, FAREWELL).then_some((*serial, None));
             } else {
-                let slow = connection.begun.is_some_and(|begun| over(begun, limits.message));
+                let slow = connection.begun.is_some_and(|begun| over(begun, limits.message))
+                    || connection.outbound.is_some()
+                        && connection.unsent() > 0
+                        && over(connection.active, limits.message);
                 (slow || over(connection.active, limits.idle)).then_some(Counter::ConnectionLate)
             };
             counter.map(|counter| (*serial, Some(counter)))
         });
         for (serial, counter) in late.collect::<Vec<_>>() {
             if let Some(connection) = self.connections.remove(&serial) {
-                self.forget(&connection, &ErrorKind::TimedOut.into());
+                self.forget(&connection, &ErrorKind::TimedOut.into(), now);
             }
             if let Some(counter) = counter {
                 self.count(counter, 1);
             }
         }
+        self.reopen(now);
     }
 
     /// A connection that was taken out of `connections` ends here.
-    fn forget(&mut self, connection: &Connection, error: &io::Error) {
+    fn forget(&mut self, connection: &Connection, error: &io::Error, now: Instant) {
         if error.kind() == ErrorKind::InvalidData {
             self.count(Counter::TlsFailure, 1);
+        }
+        if connection.outbound.is_some() {
+            return self.lose(connection, error, now);
         }
         let source = connection.source.ip();
         if let Some(here) = self.sources.get_mut(&source) {

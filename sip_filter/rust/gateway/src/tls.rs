@@ -68,7 +68,7 @@ pub fn names(certificate: &CertificateDer<'_>, asked: impl Iterator<Item = IpAdd
     found
 }
 
-fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+pub fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(found) if found.is_empty() => Err(format!("{setting}: {} holds no certificate", path.display())),

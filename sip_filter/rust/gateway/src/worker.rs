@@ -220,13 +220,7 @@ impl Worker<'_> {
                     self.sender.put(&work.output.bytes, to, local, order);
                 }
                 Some(Effect::Send { to, local, flow }) => {
-                    let bytes = work.output.bytes.clone();
-                    let letter = Letter {
-                        to,
-                        local,
-                        flow,
-                        bytes,
-                    };
+                    let letter = Letter::of(&work.output, to, local, flow);
                     if !shared.mail.post(letter) {
                         desk.counts.add(Counter::ConnectionGone, 1);
                     }

@@ -94,7 +94,7 @@ impl Gateway {
         let rows = py.detach(|| self.inner.next_hops()).into_iter().map(|hop| {
             let row = PyDict::new(py);
             row.set_item("name", &*hop.name)?;
-            row.set_item("address", hop.address.to_string())?;
+            row.set_item("address", hop.to_string())?;
             row.set_item("healthy", hop.health.is_up())?;
             row.set_item("misses", hop.health.misses())?;
             row.set_item("drain", hop.drain)?;

@@ -9,7 +9,7 @@ use crate::course::{self, Key};
 use crate::forward;
 use crate::message::{Name, Start};
 use crate::setup::Peer;
-use crate::transport::Transport;
+use crate::transport::{Flow, Transport};
 use crate::uri;
 use crate::via;
 
@@ -89,15 +89,11 @@ impl Turn<'_> {
             true if element.setup.reaches_alike(local, self.arrival.local) => &[&names.uri],
             true => &[&names.uri, &came.uri],
         };
-        forward::add_via(
-            edits,
-            message,
-            &names.via,
-            &branch,
-            &seal,
-            self.arrival.flow,
-            routes,
-        );
+        // What comes by datagram and goes on by stream must find back to the address that it came to.
+        let crosses = element.setup.is_stream(local) && !element.setup.is_stream(self.arrival.local);
+        let came_by = crosses.then(|| Flow::new(self.arrival.local, 0));
+        let flow = self.arrival.flow.or(came_by);
+        forward::add_via(edits, message, &names.via, &branch, &seal, flow, routes);
         forward::note_source(edits, message, self.arrival.source);
         forward::count_hop(edits, message);
         if message.get(Name::Route).is_some() {
@@ -139,6 +135,13 @@ impl Turn<'_> {
             .or_else(|| (0..locals.len()).find(fits))
     }
 
+    /// Whether datagrams to that address can leave from that one of ours.
+    fn is_datagram(&self, local: usize, to: SocketAddr) -> bool {
+        let known = self.element.setup.locals.get(local);
+        known
+            .is_some_and(|local| local.transport == Transport::Udp && local.address.is_ipv4() == to.is_ipv4())
+    }
+
     /// Over a stream a message must tell its length (RFC 3261 §18.3).
     pub(super) fn is_unframed(&self) -> bool {
         self.arrival.flow.is_some() && self.message.get(Name::ContentLength).is_none()
@@ -166,7 +169,8 @@ impl Turn<'_> {
         let Some(onward) = via::onward(&next) else {
             return self.output.drop(drop);
         };
-        let flow = via::flow(&message.via);
+        let named = via::flow(&message.via);
+        let flow = named.filter(|flow| flow.serial() != 0);
         let to = match flow {
             None => onward,
             Some(_) => via::behind_connection(&next, onward.ip()),
@@ -178,7 +182,10 @@ impl Turn<'_> {
             return self.output.drop(drop);
         }
         let local = match flow {
-            None => self.local_towards(to, Transport::Udp),
+            None => named
+                .map(Flow::local)
+                .filter(|local| self.is_datagram(*local, to))
+                .or_else(|| self.local_towards(to, Transport::Udp)),
             Some(flow) => Some(flow.local()).filter(|local| self.element.setup.is_stream(*local)),
         };
         let Some(local) = local else {

@@ -34,7 +34,7 @@ fn errors_name_key_and_value() {
         (
             "\"node\"",
             "\"nod\"",
-            "nod: unknown key (value \"gw1\"); known: node, listen, plans, tls, streams, workers",
+            "nod: unknown key (value \"gw1\"); known: node, listen, plans, tls, next_hops, streams, workers",
         ),
         (
             "\"mode\":\"shadow\"",
