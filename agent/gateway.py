@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     trial.add_argument("--listen", action="append", metavar="udp:ADDRESS:PORT", help="Where to listen; tcp: too.")
     trial.add_argument("--trunk", action="append", metavar="NETWORK=PLAN", help="Where calls come from; dial plan.")
-    trial.add_argument("--next-hop", action="append", metavar="ADDRESS:PORT", help="The switch behind.")
+    trial.add_argument("--next-hop", action="append", metavar="ADDRESS:PORT", help="The switch behind; tcp: too.")
     trial.add_argument("--rules", type=Path, metavar="FILE", help="One rule a line, such as: reject +77")
     options = parser.parse_args(arguments)
     missing = [f"--{name.replace('_', '-')}" for name in TRIAL if not getattr(options, name)]
