@@ -234,7 +234,7 @@ def _call(sight: "Sight", source: Callable[[int], str]) -> str:
 def tell_next_hops(before: "Sequence[HopState]", now: "Sequence[HopState]", at: float) -> list[str]:
     """A line for each next hop that fell silent or came back."""
     was = {hop["name"]: hop["healthy"] for hop in before}
-    said = {True: "answers again", False: "answers no OPTIONS; new calls go to the others, or get 500"}
+    said = {True: "answers again", False: "does not answer; new calls go to the others, or get 500"}
     changed = [hop for hop in now if was.get(hop["name"], True) != hop["healthy"]]
     return [f"{_clock(at)}  next hop  {hop['address']} {said[hop['healthy']]}" for hop in changed]
 
@@ -243,6 +243,7 @@ _COUNTED: Final = (
     ("unknown_source", "dropped", "from an address that no --trunk and no --next-hop names"),
     ("not_sip", "dropped", "that is not SIP, or has no Via"),
     ("not_allowed", "refused", "for its method (405)"),
+    ("hop_unreachable", "failed", "to reach their next hop: sent to another, or answered 500"),
     ("receive_errors", "failed", "to arrive: perhaps nobody listens at a next hop"),
     ("send_errors", "failed", "to be sent"),
 )

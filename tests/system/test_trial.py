@@ -321,11 +321,12 @@ def test_each_fate_has_its_words() -> None:
 
 
 def test_growth_is_told_and_rest_is_silent() -> None:
-    now = {"judged": 9, "not_allowed": 5, "unknown_source": 4}
+    now = {"judged": 9, "not_allowed": 5, "unknown_source": 4, "hop_unreachable": 1}
     told = tell_growth({"not_allowed": 1}, now, 0.0)
     assert [line.split("  ", 1)[1] for line in told] == [
         "dropped   4 from an address that no --trunk and no --next-hop names",
         "refused   4 for its method (405)",
+        "failed    1 to reach their next hop: sent to another, or answered 500",
     ]
     assert tell_growth(now, now, 0.0) == []
 
@@ -334,7 +335,7 @@ def test_a_silent_next_hop_is_told_once() -> None:
     hop: HopState = {"name": "a", "address": "127.0.0.1:5080", "healthy": True, "misses": 0, "drain": False}
     down: HopState = {**hop, "healthy": False}
     assert tell_next_hops([], [hop], 0.0) == tell_next_hops([down], [down], 0.0) == []
-    assert "127.0.0.1:5080 answers no OPTIONS" in tell_next_hops([], [down], 0.0)[0]
+    assert "127.0.0.1:5080 does not answer" in tell_next_hops([], [down], 0.0)[0]
     assert "127.0.0.1:5080 answers again" in tell_next_hops([down], [hop], 0.0)[0]
 
 
