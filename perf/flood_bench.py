@@ -18,8 +18,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import reject_bench
-
 _ROOT = Path(__file__).parents[1]
 _MALFORMED = ["bad-cseq", "two-from", "bad-length", "no-via", "cut", "binary", "open-quote", "no-lines", "all-commas"]
 _TRUNK, _STRANGER = "127.0.0.2", "127.0.0.9"
@@ -32,7 +30,7 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
     costs: dict[str, list[float]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as live, tempfile.TemporaryDirectory() as state:
         server = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVER, live, state, json.dumps(reject_bench._settings())],
+            [sys.executable, "-P", "-c", _SERVER, live, state, json.dumps(_SETTINGS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -52,6 +50,16 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
         name: {"cpu_us": round(cost, 2), "ratio": round(cost / medians["good"], 2)} for name, cost in medians.items()
     }
 
+
+_SETTINGS = {
+    "listen": ["udp:127.0.0.1:0"],
+    "workers": 1,
+    "node": "bench",
+    "key": "ab" * 32,
+    "protected": ["112"],
+    "trunks": [{"name": "intl", "sources": [f"{_TRUNK}/32"], "plan": "international", "mode": "enforce"}],
+    "next_hops": [{"name": "switch", "address": "127.0.0.1:9", "networks": ["127.0.0.1/32"]}],
+}
 
 _SERVER = """
 import sys

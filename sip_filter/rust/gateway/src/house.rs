@@ -16,10 +16,11 @@ use crate::checks::Checker;
 use crate::worker::{Counts, Desk, Shared};
 use crate::{stream, worker};
 
-/// How often the list's current generation is looked up.
-const LOOK: Duration = Duration::from_millis(2);
+/// How often the list's current generation is looked up. Workers see a new one by themselves; this maps it for them
+/// beforehand, and finds the first list of a node that had none.
+const LOOK: Duration = Duration::from_millis(20);
 /// So many of those looks apart, the desks are looked at: 100 ms.
-const ROUND: u32 = 50;
+const ROUND: u32 = 5;
 /// Rounds without a sign of life after which a thread is hung. It shows one each 50 ms, even when nothing comes.
 /// Rounds are counted, not time: after a stop of the whole process nobody is late.
 const HUNG_ROUNDS: u32 = 10;
