@@ -1,8 +1,8 @@
 //! Lanes: who floods us fills a queue of their own.
 //!
 //! Each UDP address of a worker is a row of sockets in one SO_REUSEPORT group. A program made from the settings (classic
-//! BPF; it needs no privilege) steers each datagram by its source: next hops to the first lane, strangers to the last,
-//! trunks to those between. The kernel drops what a lane has no room for, and the worker gives each lane equal turns.
+//! BPF; it needs no privilege) steers each datagram by its source: next hops to the first lane, strangers to the next,
+//! trunks to the others. The kernel drops what a lane has no room for, and the worker gives each lane equal turns.
 //! Without the program all still works, but the kernel spreads sources blindly.
 //!
 //! Each block of unsafe code says why it is sound.
@@ -21,6 +21,7 @@ use crate::socket::{self, PATIENCE};
 
 /// The lane of the next hops: what they send is about calls that are under way.
 const OF_HOPS: usize = 0;
+const OF_STRANGERS: usize = 1;
 /// So many lanes an address has.
 const FEWEST: usize = 4;
 const MOST: usize = 32;
@@ -84,7 +85,8 @@ pub fn steer(socket: &UdpSocket, (workers, lanes): (usize, usize), setup: &Setup
     }
 }
 
-/// In the order of `Setup::peer`: the first that fits decides.
+/// In the order of `Setup::peer`: the first that fits decides. The first trunk has the last lane: when it is answered, what
+/// others sent before has been handled, which tests count on.
 fn rows(setup: &Setup, lanes: usize) -> Vec<Row> {
     let hops = || setup.hops.iter().chain(&setup.retired);
     let exact = hops().map(|hop| Row {
@@ -100,7 +102,7 @@ fn rows(setup: &Setup, lanes: usize) -> Vec<Row> {
             trunk.sources.iter().map(move |network| Row {
                 network: *network,
                 port: trunk.port,
-                lane: OF_HOPS + 1 + i % (lanes - 2),
+                lane: lanes - 1 - i % (lanes - 2),
             })
         })
         .collect();
@@ -218,7 +220,7 @@ fn program(rows: &[Row], (workers, lanes): (usize, usize), ipv4: bool) -> Vec<li
         }
         made.extend(end);
     }
-    made.extend(end(lanes - 1));
+    made.extend(end(OF_STRANGERS));
     made
 }
 
@@ -335,17 +337,17 @@ mod tests {
         let bound = |host: &str| UdpSocket::bind((host, 0)).unwrap();
         for (socket, lane) in [
             (hop, 0),
-            (other, 1),
+            (other, 5),
             (one, 3),
-            (bound("127.0.0.21"), 1),
-            (bound("127.0.0.22"), 2),
-            (bound("127.0.0.23"), 4),
-            (bound("127.0.0.24"), 1), // The fifth trunk shares the first one's.
-            (bound("127.0.0.64"), 1),
-            (bound("127.0.0.127"), 1),
-            (bound("127.0.0.128"), 5),
+            (bound("127.0.0.21"), 5),
+            (bound("127.0.0.22"), 4),
+            (bound("127.0.0.23"), 2),
+            (bound("127.0.0.24"), 5), // The fifth trunk shares the first one's.
+            (bound("127.0.0.64"), 5),
+            (bound("127.0.0.127"), 5),
+            (bound("127.0.0.128"), 1),
             (bound("127.0.0.50"), 0),
-            (bound("127.0.0.1"), 5),
+            (bound("127.0.0.1"), 1),
         ] {
             assert_eq!(lane_of(&sockets, &socket), (0, lane), "{:?}", socket.local_addr());
         }
@@ -355,7 +357,7 @@ mod tests {
             &setup("127.0.0.9:9", &[("0.0.0.0/0", None)]),
         )
         .unwrap();
-        assert_eq!(lane_of(&sockets, &bound("127.0.0.128")), (0, 1));
+        assert_eq!(lane_of(&sockets, &bound("127.0.0.128")), (0, 5));
     }
 
     #[test]
@@ -363,14 +365,14 @@ mod tests {
         let sockets = bind("[::1]:0".parse().unwrap(), 1, 5).unwrap();
         let source = UdpSocket::bind("[::1]:0").unwrap();
         for (networks, lane) in [
-            ("::1", 1),
-            ("::/126", 1),
-            ("::/64", 1),
-            ("::/0", 1),
-            ("::2", 4),
-            ("2001:db8::1", 4),
-            ("0:0:0:1::1", 4),
-            ("127.0.0.0/8", 4),
+            ("::1", 4),
+            ("::/126", 4),
+            ("::/64", 4),
+            ("::/0", 4),
+            ("::2", OF_STRANGERS),
+            ("2001:db8::1", OF_STRANGERS),
+            ("0:0:0:1::1", OF_STRANGERS),
+            ("127.0.0.0/8", OF_STRANGERS),
         ] {
             steer(&sockets[0][0], (1, 5), &setup("[::1]:9", &[(networks, None)])).unwrap();
             assert_eq!(lane_of(&sockets, &source), (0, lane), "{networks}");
@@ -390,7 +392,7 @@ mod tests {
         for _ in 0..60 {
             let source = UdpSocket::bind("127.0.0.30:0").unwrap();
             let (worker, lane) = lane_of(&sockets, &source);
-            assert_eq!((lane_of(&sockets, &source), lane), ((worker, 1), 1));
+            assert_eq!((lane_of(&sockets, &source), lane), ((worker, 3), 3));
             seen[worker] += 1;
         }
         assert!(seen.iter().all(|count| *count > 3), "{seen:?}");
@@ -408,9 +410,9 @@ mod tests {
         other.send_to(b"y", to).unwrap();
         sockets[0][2].set_read_timeout(Some(PATIENCE)).unwrap();
         assert_eq!(sockets[0][2].recv(&mut [0; 8]).unwrap(), 1);
-        sockets[0][1].set_nonblocking(true).unwrap();
+        sockets[0][3].set_nonblocking(true).unwrap();
         let kept = (0..)
-            .take_while(|_| sockets[0][1].recv(&mut [0; 8]).is_ok())
+            .take_while(|_| sockets[0][3].recv(&mut [0; 8]).is_ok())
             .count();
         assert!(kept < 20_000, "it was a flood: {kept}");
     }

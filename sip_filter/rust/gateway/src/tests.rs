@@ -206,7 +206,7 @@ fn a_switch_that_is_down_is_an_error_and_not_the_end() {
 fn a_socket_that_errs_costs_little_and_is_used_again_when_it_can_be() {
     let bench = Bench::new("127.0.0.5");
     bench.answered("before");
-    let socket = bench.desks()[0].lanes[1].as_raw_fd(); // The lane of the first trunk.
+    let socket = bench.desks()[0].lanes.last().unwrap().as_raw_fd(); // The lane of the first trunk.
     let null = std::fs::File::open("/dev/null").unwrap();
     // SAFETY: all three are open descriptors of this process, and `socket` stays one throughout; only what it names
     // changes, from a socket to a file and back.

@@ -170,11 +170,18 @@ pub fn run(shared: &Shared, desk: &Desk) {
                         watch.rest(i);
                     }
                     worker.serve(&receiver, count);
+                    if desk.pulse.is_closed() {
+                        return; // We hung: these calls have been taken care of, or have ended.
+                    }
+                    if count == BATCH {
+                        worker.send(); // Nobody's answer waits for another lane's flood.
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => watch.rest(i),
                 Err(error) => worker.note_error(&error),
             }
         }
+        worker.send();
     }
 }
 
@@ -190,7 +197,7 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Handles a batch, and sends what came of it.
+    /// Handles a batch.
     fn serve(&mut self, receiver: &Receiver, count: usize) {
         let (shared, desk) = (self.shared, self.desk);
         shared.reader.catch_up(&mut self.held);
@@ -228,9 +235,11 @@ impl Worker<'_> {
                 Some(Effect::Drop(_)) | None => {}
             }
         }
-        if desk.pulse.is_closed() {
-            return; // We hung: these calls have been taken care of, or have ended.
-        }
+    }
+
+    /// Sends what came of the batches.
+    fn send(&mut self) {
+        let desk = self.desk;
         let sent = self.sender.flush(&desk.sockets);
         desk.counts.add(Counter::Sent, sent.sent);
         desk.counts.add(Counter::SendError, sent.failed);
