@@ -211,7 +211,9 @@ fn a_socket_that_errs_costs_little_and_is_used_again_when_it_can_be() {
     // SAFETY: all three are open descriptors of this process, and `socket` stays one throughout; only what it names
     // changes, from a socket to a file and back.
     let kept = unsafe { libc::dup(socket) };
-    assert!(kept >= 0 && unsafe { libc::dup2(null.as_raw_fd(), socket) } == socket);
+    // SAFETY: as above.
+    let taken = unsafe { libc::dup2(null.as_raw_fd(), socket) };
+    assert!(kept >= 0 && taken == socket);
     bench.send("OPTIONS", "lost", "");
     bench.wait_for("errors are counted", || bench.counter("receive_errors") > 2);
     let (began, errors) = (Instant::now(), bench.counter("receive_errors"));
