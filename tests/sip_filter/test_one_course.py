@@ -54,12 +54,14 @@ class Nodes:
 
     def send(self, message: bytes, to: tuple[str, int], sender: Peer | None = None) -> tuple[Peer, bytes] | None:
         """Who got what of it; None when nobody did before the node answered something later."""
-        sender = sender or self.bench.trunk
-        sender.socket.sendto(message, to)
-        fence = Message(self.bench.other, method="OPTIONS", target=f"sip:{to[0]}:{to[1]}")
-        self.bench.other.socket.sendto(fence.bytes(), to)
-        assert status(self.bench.other.receive()) == 200
-        found = [(peer, one) for peer in (self.bench.trunk, *self.switches) for one in peer.waiting()]
+        trunk = self.bench.trunk
+        (sender or trunk).socket.sendto(message, to)
+        fence = Message(trunk, method="OPTIONS", target=f"sip:{to[0]}:{to[1]}")
+        trunk.socket.sendto(fence.bytes(), to)
+        found: list[tuple[Peer, bytes]] = []
+        while fence.call_id.encode() not in (reply := trunk.receive()):
+            found.append((trunk, reply))
+        found += [(peer, one) for peer in self.switches for one in peer.waiting()]
         assert len(found) <= 1, found
         return found[0] if found else None
 
