@@ -105,12 +105,12 @@ def address(value: str) -> tuple[str, str] | None:
     if any(at < 0 or char == "," for at, char in marks):
         return None
     semicolon = next((at for at, char in marks if char == ";"), None)
-    quoted = '"' in value[:bracket]
+    quoted = '"' in value[: bracket if semicolon is None else semicolon]
     if bracket is None or (semicolon is not None and not quoted):
         if quoted or bracket is not None or not value:
             return None
         uri, params = (value, "") if semicolon is None else (value[:semicolon], value[semicolon:])
-        return (uri.strip(), params) if plain(params) else None
+        return (uri.strip(), params) if plain(params) and "<" not in params else None
     close = value.find(">", bracket)
     params = value[close + 1 :].strip()
     if close < 0 or (params and params[0] != ";") or not plain(params):

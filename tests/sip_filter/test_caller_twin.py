@@ -1,6 +1,6 @@
 """Identity equals identity by the slow obvious twin, on messages put together from parts that meet badly."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sip_filter._core import read_message
@@ -74,6 +74,7 @@ fields = st.lists(
 
 @settings(max_examples=500)
 @given(st.one_of(st.just("<sip:alice@a.example>;tag=1"), st.just("<tel:+6281234567890>"), one), fields)
+@example("<sip:alice@a.example>;tag=1", [("P-Asserted-Identity", "<tel:+77099999999:pw, <sip:1;npdi@a.example>")])
 def test_identity_is_the_twins(sender: str, more: list[tuple[str, str]]) -> None:
     lines = [
         "INVITE sip:+62215550100@b.example SIP/2.0",

@@ -162,7 +162,10 @@ impl Callers {
         let mut found = false;
         while let Some(open) = rest.iter().position(|b| *b == b'<') {
             rest = &rest[open + 1..];
-            let close = rest.iter().position(|b| *b == b'>').unwrap_or(rest.len());
+            let close = rest
+                .iter()
+                .position(|b| matches!(b, b'<' | b'>'))
+                .unwrap_or(rest.len());
             self.read_uri(uri::trim(&rest[..close]), terms, trace)?;
             found = true;
         }
@@ -208,7 +211,10 @@ pub fn read_uri(text: &[u8], plan: Plan, trace: &mut impl Trace) -> Reading {
             trace.step(|| "a scheme that carries no number".to_owned());
             return Reading::Name;
         }
-        Some(uri) if !uri.user.is_empty() && !uri.user.contains(&b'@') => (uri.user, uri.user_params),
+        // A tel URI has no host: where one stands all the same, it is read as the others are.
+        Some(uri) if !uri.user.is_empty() && !(uri.scheme == Scheme::Tel && text.contains(&b'@')) => {
+            (uri.user, uri.user_params)
+        }
         uri => match uri::read_user(text) {
             Some(parts) => parts,
             None if uri.is_some() => return Reading::Name,
