@@ -224,6 +224,12 @@ class Hook:
     def judge_message(self, raw: bytes) -> Decision:
         """The decision for a SIP message as it came. Only INVITE and MESSAGE outside a dialog are judged."""
 
+    def refusal(self, raw: str | bytes, /) -> tuple[int, str] | None:
+        """The status of `judge_message`'s decision and no more: for a switch that asks about every request.
+
+        A text stands for its UTF-8; UnicodeEncodeError when it has none (a lone surrogate).
+        """
+
     def judge(
         self, numbers: Sequence[str], callee: str | None = None, kind: Literal["call", "message"] = "call"
     ) -> Decision:

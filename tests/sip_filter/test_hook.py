@@ -89,8 +89,10 @@ def test_a_call_gets_the_gateways_answer(
 ) -> None:
     call = Message(bench.trunk if plan == INTERNATIONAL else bench.other, caller=caller)
     call.headers = lines
-    decision = hooks[plan].judge_message(call.bytes())
+    raw = call.bytes()
+    decision = hooks[plan].judge_message(raw)
     assert ANSWERS[decision.verdict] == expected == outcome(bench, plan, call)
+    assert hooks[plan].refusal(raw) == decision.status
     assert decision.status is None if expected == "pass" else decision.status and str(decision.status[0]) == expected
 
 
@@ -102,7 +104,27 @@ def test_a_message_gets_the_gateways_answer(
 ) -> None:
     message = Message(bench.trunk, caller=f"<sip:{caller}@a>", method="MESSAGE")
     message.headers, message.body = [f"Content-Type: {content}"], body
-    assert ANSWERS[hooks[INTERNATIONAL].judge_message(message.bytes()).verdict] == expected
+    decision = hooks[INTERNATIONAL].judge_message(message.bytes())
+    assert ANSWERS[decision.verdict] == expected
+    assert hooks[INTERNATIONAL].refusal(message.bytes()) == decision.status
+
+
+def test_a_refusal_is_asked_for_with_a_text_or_bytes(node: Node, bench: Bench) -> None:
+    hook = Hook(node.live, "intl-a")
+    call = Message(bench.trunk)
+    call.headers = ["Subject: pénipu 💰"]
+    raw = call.bytes()
+    assert hook.refusal(raw) == hook.refusal(raw.decode()) == (603, "Decline")
+    assert len(node.hits()) == 2
+    assert hook.refusal(raw.replace(BAD.encode(), GOOD.encode()).decode()) is None
+    call.headers = [f"P-Asserted-Identity: <tel:{BAD}>"] * 17
+    assert hook.refusal(call.bytes().decode()) == (400, "Too Many Identities")
+    assert hook.refusal("") is None
+    with pytest.raises(UnicodeEncodeError):
+        hook.refusal("INVITE \udcff")
+    with pytest.raises(TypeError):
+        hook.refusal(None)  # type: ignore[arg-type]
+    assert node.hits() == []
 
 
 @settings(deadline=None, max_examples=60)

@@ -81,15 +81,11 @@ class Switch:
 def refusal(hook: "Hook") -> tuple[int, str] | None:
     """The response that the request should get, as (code, phrase); None when it should go on."""
     try:
-        return hook.judge_message(raw_message()).status
+        try:
+            raw = KSR.pv.get("$mb")
+        except UnicodeDecodeError:  # Kamailio hands texts to Python; a body of bytes (an SMS) needs the way round.
+            raw = bytes.fromhex(KSR.pv.get("$(mb{s.encode.hexa})"))
+        return hook.refusal(raw)
     except Exception as error:  # noqa: BLE001
         KSR.err(f"palang: not judged: {type(error).__name__}\n")
         return None
-
-
-def raw_message() -> bytes:
-    """The request as it came. Kamailio hands texts to Python; a body of bytes (an SMS) needs the way round."""
-    try:
-        return str(KSR.pv.get("$mb")).encode()
-    except UnicodeDecodeError:
-        return bytes.fromhex(KSR.pv.get("$(mb{s.encode.hexa})"))

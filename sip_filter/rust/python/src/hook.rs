@@ -17,6 +17,7 @@ use palang_maps::{Effect, Follower, Hit, HitRing};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::sip::plan_named;
 
@@ -31,8 +32,12 @@ struct Hook {
     scope: TrunkScope,
     protected: Vec<Box<[u8]>>,
     key: Key,
+    /// `DECLINE` for Python, made once.
+    decline: Py<PyTuple>,
     state: Mutex<State>,
 }
+
+const DECLINE: (u16, &str) = (603, "Decline");
 
 /// What changes from call to call.
 struct State {
@@ -56,6 +61,7 @@ impl Hook {
     #[pyo3(signature = (live, trunk, plan, trusted, mode, protected, rpid = false, key = None))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of a Python call.
     fn new(
+        py: Python<'_>,
         live: PathBuf,
         trunk: &str,
         plan: &str,
@@ -90,6 +96,7 @@ impl Hook {
                 .map(|code| code.into_bytes().into())
                 .collect(),
             key: Key::new(&key.unwrap_or_default()),
+            decline: DECLINE.into_pyobject(py)?.unbind(),
             state: Mutex::new(State {
                 list,
                 fields: Vec::new(),
@@ -99,39 +106,24 @@ impl Hook {
     }
 
     fn judge_message(&self, raw: &[u8]) -> Decision {
-        self.decide(|state| {
-            let State { list, fields, hits } = state;
-            let Ok(message) = message::read(raw, fields) else {
-                return Ok(Decision::not_judged("not_sip"));
-            };
-            let kind = match message.start {
-                Start::Request { method, .. } => match method {
-                    Method::Invite => Some(Kind::Call),
-                    Method::Message => Some(Kind::Message),
-                    _ => None,
-                },
-                Start::Response { .. } => None,
-            };
-            let Some(kind) = kind else {
-                return Ok(Decision::not_judged("not_a_call"));
-            };
-            if let Some(fault) = message.fault {
-                return Err(fault);
-            }
-            if !message.to.tag.is_empty() {
-                return Ok(Decision::not_judged(Counter::InDialog.name()));
-            }
-            let ground = Ground {
-                terms: &self.terms,
-                scope: self.scope,
-                protected: &self.protected,
-            };
-            let generation = list.latest();
-            let list = (generation.number() != 0).then(|| generation.view());
-            let finding = inquiry::ask(&message, kind, &ground, list.as_ref())?;
-            hits.note(&finding, kind, self.scope.key, || self.key.call(&message));
-            Ok(Decision::of(&finding))
-        })
+        self.judged(raw)
+    }
+
+    #[pyo3(signature = (raw, /))]
+    fn refusal<'py>(&self, raw: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let py = raw.py();
+        let decision = match raw.downcast::<PyString>() {
+            // The switch's own copy is read: an ASCII text is its UTF-8.
+            Ok(text) => self.judged(text.to_str()?.as_bytes()),
+            Err(_) => self.judged(raw.extract::<&[u8]>()?),
+        };
+        let Some((code, phrase)) = decision.status() else {
+            return Ok(None);
+        };
+        if (code, phrase) == DECLINE {
+            return Ok(Some(self.decline.bind(py).clone()));
+        }
+        (code, phrase).into_pyobject(py).map(Some)
     }
 
     #[pyo3(signature = (numbers, callee = None, kind = "call"))]
@@ -169,6 +161,42 @@ impl Hook {
 }
 
 impl Hook {
+    fn judged(&self, raw: &[u8]) -> Decision {
+        self.decide(|state| {
+            let State { list, fields, hits } = state;
+            let Ok(message) = message::read(raw, fields) else {
+                return Ok(Decision::not_judged("not_sip"));
+            };
+            let kind = match message.start {
+                Start::Request { method, .. } => match method {
+                    Method::Invite => Some(Kind::Call),
+                    Method::Message => Some(Kind::Message),
+                    _ => None,
+                },
+                Start::Response { .. } => None,
+            };
+            let Some(kind) = kind else {
+                return Ok(Decision::not_judged("not_a_call"));
+            };
+            if let Some(fault) = message.fault {
+                return Err(fault);
+            }
+            if !message.to.tag.is_empty() {
+                return Ok(Decision::not_judged(Counter::InDialog.name()));
+            }
+            let ground = Ground {
+                terms: &self.terms,
+                scope: self.scope,
+                protected: &self.protected,
+            };
+            let generation = list.latest();
+            let list = (generation.number() != 0).then(|| generation.view());
+            let finding = inquiry::ask(&message, kind, &ground, list.as_ref())?;
+            hits.note(&finding, kind, self.scope.key, || self.key.call(&message));
+            Ok(Decision::of(&finding))
+        })
+    }
+
     fn decide(&self, judge: impl FnOnce(&mut State) -> Result<Decision, Fault>) -> Decision {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // A fault of ours must stop no call.
@@ -224,7 +252,7 @@ impl Decision {
     fn status(&self) -> Option<(u16, &'static str)> {
         match self.fault {
             Some(fault) => Some(fault.status()),
-            None => (self.judged() == Verdict::Reject).then_some((603, "Decline")),
+            None => (self.judged() == Verdict::Reject).then_some(DECLINE),
         }
     }
 
