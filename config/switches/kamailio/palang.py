@@ -7,6 +7,7 @@ the call go on: a filter must never be the reason that the network is down.
 
 import site
 import tomllib
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ class Switch:
             networks = [ip_network(source) for source in row.pop("sources")]
             hook = Hook(settings["live"], row.pop("name"), protected=settings["protected"], **row)
             self._trunks += [(network, hook) for network in networks]
+        # Peers are few, and reading an address anew costs more than deciding; strangers push each other out.
+        self._hook_of = lru_cache(maxsize=1024)(self._trunk_of)
 
     def child_init(self, rank: int) -> int:
         return 0
@@ -70,7 +73,7 @@ class Switch:
     def ksr_onsend_route(self, msg: object) -> int:
         return 1  # Kamailio 5.6 asks for it whenever it forwards.
 
-    def _hook_of(self, address: str) -> "Hook | None":
+    def _trunk_of(self, address: str) -> "Hook | None":
         try:
             found = ip_address(address)
         except ValueError:
