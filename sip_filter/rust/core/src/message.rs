@@ -379,6 +379,7 @@ impl Lines<'_> {
         seen: &mut [Seen; NAMES],
         faults: &mut Faults,
     ) {
+        let mut returns = usize::from(crlf);
         loop {
             let line = self.at;
             let Some(feed) = self.feeds.next().filter(|feed| *feed < MAX_HEAD) else {
@@ -391,17 +392,19 @@ impl Lines<'_> {
                 break;
             };
             let next = feed + 1;
-            let ends_crlf = feed > line && self.raw[feed - 1] == b'\r';
+            let (text, ends_crlf) = match &self.raw[line..feed] {
+                [text @ .., b'\r'] => (text, true),
+                text => (text, false),
+            };
+            returns += usize::from(ends_crlf);
             if ends_crlf != crlf {
                 // A reader that ends lines elsewhere would see other header fields than we judged.
                 faults.note(Fault::LineEnds);
             }
             self.at = next;
-            let end = feed - usize::from(ends_crlf);
-            if end == line {
-                break;
-            }
-            if matches!(self.raw[line], b' ' | b'\t') {
+            let Some(first) = text.first() else { break };
+            let end = line + text.len();
+            if matches!(first, b' ' | b'\t') {
                 // RFC 3261 §7.3.1: a line that begins with white space continues the field before it.
                 match fields.last_mut() {
                     Some(field) if usize::from(field.next) == line => {
@@ -415,7 +418,7 @@ impl Lines<'_> {
                 faults.note(Fault::TooLarge);
                 break;
             }
-            match read_name(&self.raw[line..end]) {
+            match read_name(text) {
                 Some((name, value)) => {
                     let seen = &mut seen[name as usize];
                     if seen.count == 0 {
@@ -435,7 +438,7 @@ impl Lines<'_> {
             }
         }
         // Carriage returns live only in line ends (RFC 3261 §25.1); elsewhere they hide fields from one of two readers.
-        if self.feeds.has_stray_return() {
+        if scan::count(&self.raw[..self.at], b'\r') != returns {
             faults.note(Fault::LineEnds);
         }
     }
