@@ -8,7 +8,8 @@ use crate::decision::{Identity, Kind};
 use crate::message::{Fault, Message, Name};
 use crate::number::Number;
 use crate::originator;
-use crate::plan::{Plan, Reading, Trace};
+use crate::plan::{self, Plan, Reading, Trace};
+use crate::scan::find;
 use crate::uri::{self, Scheme, Uri};
 
 /// Values read per request. RFC 3325 §9.1 allows two; more than this is refused, since the rest would go unjudged.
@@ -206,24 +207,19 @@ impl Callers {
 
 /// The number in a URI.
 pub fn read_uri(text: &[u8], plan: Plan, trace: &mut impl Trace) -> Reading {
-    let (user, params) = match uri::read(text) {
-        Some(uri) if matches!(uri.scheme, Scheme::Urn | Scheme::Other) => {
-            trace.step(|| "a scheme that carries no number".to_owned());
-            return Reading::Name;
-        }
-        // A tel URI has no host: where one stands all the same, it is read as the others are.
-        Some(uri) if !uri.user.is_empty() && !(uri.scheme == Scheme::Tel && text.contains(&b'@')) => {
-            (uri.user, uri.user_params)
-        }
-        uri => match uri::read_user(text) {
-            Some(parts) => parts,
-            None if uri.is_some() => return Reading::Name,
-            None => {
-                trace.step(|| "not a URI whose parts can be told apart".to_owned());
-                return Reading::Unreadable;
-            }
+    let (user, params) = match uri::read_user_info(text) {
+        Some(parts) => parts,
+        None => match read_other(text, trace) {
+            Ok(parts) => parts,
+            Err(reading) => return reading,
         },
     };
+    if let Some(number) = plan::plain(user) {
+        // As nearly all come: nothing to decode.
+        trace.step(|| format!("user part \"{}\"", user.escape_ascii()));
+        trace.step(|| format!("E.164 {number}"));
+        return Reading::Number(number);
+    }
     let mut space = [0; 64];
     let Some(plain) = uri::unescape(user, &mut space) else {
         // A bad escape in a name is no attempt at a number; one among digits is.
@@ -248,10 +244,41 @@ pub fn read_uri(text: &[u8], plan: Plan, trace: &mut impl Trace) -> Reading {
     plan.read(plain, context, trace)
 }
 
+/// User and its parameters of a URI that is not as nearly all are.
+///
+/// Err: there is none, and what that means.
+fn read_other<'a>(text: &'a [u8], trace: &mut impl Trace) -> Result<(&'a [u8], &'a [u8]), Reading> {
+    match uri::read(text) {
+        Some(uri) if matches!(uri.scheme, Scheme::Urn | Scheme::Other) => {
+            trace.step(|| "a scheme that carries no number".to_owned());
+            Err(Reading::Name)
+        }
+        // A tel URI has no host: where one stands all the same, it is read as the others are.
+        Some(uri) if !uri.user.is_empty() && find(text, b'@').is_none() => Ok((uri.user, uri.user_params)),
+        uri => uri::read_user(text).ok_or_else(|| match uri {
+            Some(_) => Reading::Name,
+            None => {
+                trace.step(|| "not a URI whose parts can be told apart".to_owned());
+                Reading::Unreadable
+            }
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::message;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_short_way_to_a_user_is_the_long_one(text in "(sip|SIPS|im|tel|x|):?[+0-9a@;:?%\\[ ]{0,12}@?[a;:?@]{0,4}") {
+            if let Some(parts) = uri::read_user_info(text.as_bytes()) {
+                prop_assert_eq!(read_other(text.as_bytes(), &mut ()), Ok(parts));
+            }
+        }
+    }
 
     fn read(head: &str, body: &[u8], kind: Kind) -> Vec<String> {
         let method = if kind == Kind::Call { "INVITE" } else { "MESSAGE" };

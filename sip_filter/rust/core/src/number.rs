@@ -343,9 +343,13 @@ impl std::error::Error for NumberError {}
 
 fn read(digits: &[u8], (fewest, most): (usize, usize), what: &'static str) -> Result<u64, NumberError> {
     let has = digits.len();
-    let mut value = 0u64;
-    let mut plain = true;
-    for &byte in &digits[..has.min(most + 1)] {
+    let (eight, rest) = match digits[..has.min(most + 1)].split_first_chunk() {
+        Some((eight, rest)) => (read_eight(*eight), rest),
+        None => (Some(0), digits),
+    };
+    let mut value = eight.unwrap_or(0);
+    let mut plain = eight.is_some();
+    for &byte in rest {
         let digit = byte.wrapping_sub(b'0');
         plain &= digit < 10;
         value = value * 10 + u64::from(digit);

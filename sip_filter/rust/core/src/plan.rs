@@ -162,11 +162,9 @@ impl Plan {
     /// says nothing about numbering, so that the trunk's plan reads the digits.
     pub fn read(self, text: &[u8], context: Option<&[u8]>, trace: &mut impl Trace) -> Reading {
         // As nearly all come, read at once.
-        if let [b'+', digits @ ..] = text {
-            if let Ok(number) = Number::parse(digits) {
-                trace.step(|| format!("E.164 {number}"));
-                return Reading::Number(number);
-            }
+        if let Some(number) = plain(text) {
+            trace.step(|| format!("E.164 {number}"));
+            return Reading::Number(number);
         }
         let Some(first) = text.first() else {
             return Reading::Name;
@@ -222,6 +220,12 @@ impl Plan {
         }
         global(&space[..length], trace)
     }
+}
+
+/// The number that a text is, if it is one in the form of E.164: no plan and no context reads it otherwise.
+pub fn plain(text: &[u8]) -> Option<Number> {
+    let digits = text.strip_prefix(b"+")?;
+    Number::parse(digits).ok()
 }
 
 impl Edition {

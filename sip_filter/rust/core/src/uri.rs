@@ -98,11 +98,7 @@ fn read_sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
         None => (&rest[..0], rest),
     };
     let (user, user_params) = split_user(user_info);
-    let (tail, headers) = match find(tail, b'?') {
-        Some(mark) => (&tail[..mark], Some(&tail[mark + 1..])),
-        None => (tail, None),
-    };
-    let (host, params) = tail.split_at(find(tail, b';').unwrap_or(tail.len()));
+    let (host, params, headers) = split(tail, b'?');
     let (host, port) = host_port(host)?;
     Some(Uri {
         scheme,
@@ -117,8 +113,32 @@ fn read_sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
 
 /// User and its parameters; what stands behind ":" is a password.
 fn split_user(user_info: &[u8]) -> (&[u8], &[u8]) {
-    let user_info = &user_info[..find(user_info, b':').unwrap_or(user_info.len())];
-    user_info.split_at(find(user_info, b';').unwrap_or(user_info.len()))
+    let (user, params, _password) = split(user_info, b':');
+    (user, params)
+}
+
+/// What stands before the parameters, the parameters, and what stands behind the first `end`.
+fn split(text: &[u8], end: u8) -> (&[u8], &[u8], Option<&[u8]>) {
+    let Some(stop) = find_of(text, b';', end) else {
+        return (text, &text[text.len()..], None);
+    };
+    let (head, rest) = text.split_at(stop);
+    match find(rest, end) {
+        Some(end) => (head, &rest[..end], Some(&rest[end + 1..])),
+        None => (head, rest, None),
+    }
+}
+
+/// User and its parameters of a `sip`, `sips` or `im` URI with an "@": what stands behind that doesn't matter to them.
+pub fn read_user_info(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = find(text, b':')?;
+    let rest = &text[colon + 1..];
+    let known = matches!(
+        Scheme::named(&text[..colon]),
+        Scheme::Sip | Scheme::Sips | Scheme::Im
+    );
+    let at = find(rest, b'@').filter(|_| known)?;
+    Some(split_user(&rest[..at]))
 }
 
 /// User and its parameters of a URI, whatever its host is: none, or one that nobody could send to.
@@ -407,6 +427,14 @@ pub fn trim_start(mut text: &[u8]) -> &[u8] {
 
 #[inline]
 pub fn trim(text: &[u8]) -> &[u8] {
+    match text {
+        // Most parts have no space around them.
+        [first, .., last] if *first > b' ' && *last > b' ' => text,
+        _ => trim_both(text),
+    }
+}
+
+fn trim_both(text: &[u8]) -> &[u8] {
     let mut text = trim_start(text);
     while let [rest @ .., last] = text {
         if !is_space(last) {
