@@ -79,13 +79,13 @@ pub fn find_of(text: &[u8], one: u8, other: u8) -> Option<usize> {
 /// Looks at eight bytes at a time; the lowest bit that `found` sets tells the first.
 #[inline]
 fn find_by(text: &[u8], found: impl Fn(u64) -> u64) -> Option<usize> {
-    let mut at = 0;
-    while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        let bits = found(u64::from_le_bytes(*bytes));
+    let mut rest = text;
+    while let Some((eight, behind)) = rest.split_first_chunk() {
+        let bits = found(u64::from_le_bytes(*eight));
         if bits != 0 {
-            return Some(at + first(bits));
+            return Some(text.len() - rest.len() + first(bits));
         }
-        at += 8;
+        rest = behind;
     }
     match text.last_chunk() {
         // The last eight once more: those seen already are known to be others.
