@@ -16,11 +16,11 @@ use crate::forward::{self, Edits};
 use crate::identity::is_protected;
 use crate::inquiry::{self, Ground};
 use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable};
-use crate::names::TlsName;
 use crate::privacy;
 use crate::refusal::Refusal;
 use crate::reply;
 use crate::setup::{Hop, Peer, Setup, Trunk, Way};
+use crate::tls_name::TlsName;
 use crate::transport::{Flow, Transport};
 
 use crate::uri;

@@ -8,8 +8,8 @@ use crate::health::{Checks, Health};
 use crate::identity::Terms;
 use crate::keys::Keys;
 use crate::manners::{Manners, Role};
-use crate::names::TlsName;
 use crate::refusal::Redress;
+use crate::tls_name::TlsName;
 use crate::transport::{Local, Transport};
 
 /// All that the element knows beforehand. Valid by construction of its parts; replaced whole.

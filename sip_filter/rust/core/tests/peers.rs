@@ -8,10 +8,10 @@ use palang_core::health::Checks;
 use palang_core::identity::Terms;
 use palang_core::keys::Keys;
 use palang_core::manners::Manners;
-use palang_core::names::TlsName;
 use palang_core::plan::Plan;
 use palang_core::refusal::Redress;
 use palang_core::setup::{Network, Peer, Response, Setup, Trunk, Way};
+use palang_core::tls_name::TlsName;
 use palang_core::transport::Transport;
 
 fn trunk(name: &str, network: &str, port: Option<u16>, tls_names: &[&str]) -> Trunk {

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 use palang_core::frame::Framer;
-use palang_core::names::TlsName;
 use palang_core::setup::Setup;
+use palang_core::tls_name::TlsName;
 use palang_core::transport::Flow;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};

@@ -10,11 +10,11 @@ use palang_core::health::Checks;
 use palang_core::identity::Terms;
 use palang_core::keys::Keys;
 use palang_core::manners::{Bucket, Manners, Role, Tally};
-use palang_core::names::TlsName;
 use palang_core::own_plan::Row;
 use palang_core::plan::{Plan, EDITIONS};
 use palang_core::refusal::Refusal;
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
+use palang_core::tls_name::TlsName;
 use palang_core::transport::{Local, Transport};
 use serde_json::{Map, Value};
 

@@ -1,7 +1,7 @@
 //! What tells one trunk from another: network, port, and the names that its certificate shows.
 
-use palang_core::names::TlsName;
 use palang_core::setup::Network;
+use palang_core::tls_name::TlsName;
 use palang_core::transport::{Local, Transport};
 use serde_json::Value;
 
