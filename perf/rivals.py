@@ -214,8 +214,8 @@ def _status(host: str, port: int, source: str, hops: int) -> int | None:
 
 
 def free_port() -> int:
-    """A port that is free for UDP and TCP on loopback."""
-    while True:
+    """A port that is free for UDP and TCP on loopback. Raises BenchError after a hundred that are not."""
+    for _ in range(100):
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
@@ -227,3 +227,4 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+    raise BenchError("no port of loopback is free for both UDP and TCP")
