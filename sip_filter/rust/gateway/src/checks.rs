@@ -9,7 +9,7 @@ use palang_core::health::write_check;
 use palang_core::setup::Hop;
 use palang_core::transport::Local;
 
-use crate::stream::{Letter, Mail};
+use crate::mail::{Letter, Mail};
 use crate::worker::Counts;
 
 /// Sends the checks when they are due. One thread has it.

@@ -8,6 +8,7 @@ mod connection;
 mod drain;
 mod house;
 mod lanes;
+mod mail;
 #[cfg(test)]
 mod restart_tests;
 mod sender;

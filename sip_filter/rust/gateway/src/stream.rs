@@ -7,13 +7,13 @@ use std::io::{self, ErrorKind};
 use std::mem::take;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use palang_core::counter::Counter;
 use palang_core::decision::ListView;
-use palang_core::element::{Arrival, Effect, Element, Output, Work};
+use palang_core::element::{Arrival, Effect, Element, Work};
 use palang_core::frame::{Framer, Step};
 use palang_core::setup::{Peer, Way};
 use palang_core::transport::Flow;
@@ -22,6 +22,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::connection::{Connection, Opening, Side, HIGH_WATER, MOST_UNSENT};
 use crate::house::Pulse;
+use crate::mail::Letter;
 use crate::sender::Sender;
 use crate::socket::PATIENCE;
 use crate::tls_client::Client;
@@ -41,8 +42,6 @@ const SWEEP: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_millis(100);
 /// How long a connection that we end may take to read its last answer.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Letters that wait at most.
-const MOST_LETTERS: usize = 1 << 14;
 const WAKER: Token = Token(usize::MAX);
 /// Connections' tokens are their serials, above those of the listeners.
 const FIRST_SERIAL: u64 = 1 << 10;
@@ -64,57 +63,6 @@ pub struct Terms {
     pub tls: Option<Arc<ServerConfig>>,
     /// Of each next hop over TLS, by its address.
     pub clients: HashMap<SocketAddr, Client>,
-}
-
-/// A message for a connection: the one named, or any over that local address to that peer.
-pub struct Letter {
-    pub to: SocketAddr,
-    pub local: usize,
-    pub flow: Option<Flow>,
-    pub bytes: Vec<u8>,
-    /// Whether a copy of it has gone before.
-    pub again: bool,
-}
-
-impl Letter {
-    /// What the element has written.
-    pub fn of(output: &Output, to: SocketAddr, local: usize, flow: Option<Flow>) -> Letter {
-        Letter {
-            to,
-            local,
-            flow,
-            bytes: output.bytes.clone(),
-            again: output.marks.as_slice().contains(&Counter::ForwardedAgain),
-        }
-    }
-}
-
-#[derive(Default)]
-pub struct Mail {
-    letters: Mutex<Vec<Letter>>,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Mail {
-    /// False when the letter box is full.
-    pub fn post(&self, letter: Letter) -> bool {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        if letters.len() >= MOST_LETTERS {
-            return false;
-        }
-        letters.push(letter);
-        if letters.len() == 1 {
-            if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
-                // If it fails, the letter is read within PATIENCE all the same.
-                let _ = waker.wake();
-            }
-        }
-        true
-    }
-
-    fn take(&self) -> Vec<Letter> {
-        take(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// A place to work at: outlives the thread that works there, so that a new one can take over.
@@ -226,7 +174,7 @@ impl<'a> Streams<'a> {
             });
         }
         let waker = Waker::new(poll.registry(), WAKER)?;
-        *shared.mail.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
+        shared.mail.wake(waker);
         // Names of connections that a former process gave must not be given again soon.
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let serial = FIRST_SERIAL + (since_epoch.unwrap_or_default().as_micros() as u64 & 0xffff_ffff);

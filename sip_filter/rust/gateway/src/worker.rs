@@ -16,10 +16,11 @@ use palang_maps::{Effect as HitEffect, Held, Hit as MappedHit, HitRing, Reader};
 
 use crate::house::Pulse;
 use crate::lanes::Watch;
+use crate::mail::{Letter, Mail};
 use crate::sender::{Order, Sender};
 use crate::sights::Sights;
 use crate::socket::{Receiver, BATCH};
-use crate::stream::{Letter, Mail, Terms};
+use crate::stream::Terms;
 
 /// What all threads of a gateway share.
 pub struct Shared {
