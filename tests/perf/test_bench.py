@@ -86,7 +86,8 @@ def liar() -> Iterator[Callable[[Answer], Server]]:
 def _other_call(request: bytes) -> list[bytes]:
     answer = respond(request, "603 Decline")
     at = answer.index(b"Call-ID: ") + len(b"Call-ID: ")
-    return [answer[:at] + b"0" + answer[at + 1 :]]
+    other = b"1" if answer[at : at + 1] == b"0" else b"0"
+    return [answer[:at] + other + answer[at + 1 :]]
 
 
 LIES: dict[str, tuple[Answer, str]] = {
