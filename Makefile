@@ -7,6 +7,8 @@ BIN := .venv/bin
 CARGO := cd sip_filter/rust && cargo
 RUST := $(shell find sip_filter/rust -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 CORE := sip_filter/_core.abi3.so
+CONSOLE := agent/console
+VENDOR := $(CONSOLE)/static/vendor/installed
 
 # What `make fuzz` runs, each so long, from the vectors on.
 FUZZ ?= element frame message identity number list
@@ -15,12 +17,12 @@ SEEDS := ../../tests/vectors/rfc4475 ../../tests/vectors/rfc5118
 
 TEST_PROGRAMS := redis-server=redis-server mosquitto=mosquitto sipp=sip-tester strace=strace kamailio=kamailio ip=iproute2 \
 	/usr/share/doc/kamailio-python3-modules=kamailio-python3-modules \
-	/usr/share/doc/kamailio-redis-modules=kamailio-redis-modules
+	/usr/share/doc/kamailio-redis-modules=kamailio-redis-modules chromium=chromium promtool=prometheus
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup: $(CORE) ## Everything Palang needs to run; leaves .venv/bin/palang
+setup: $(CORE) $(VENDOR) ## Everything Palang needs to run; leaves .venv/bin/palang
 	@.ci/need redis-server=redis-server mosquitto=mosquitto
 
 demo: setup ## The main job on real parts, in about a minute
@@ -62,7 +64,7 @@ docs: setup ## Write the generated pages anew
 	$(BIN)/python -P -m agent.reference
 
 clean: ## Remove everything that was made here
-	rm -rf .venv .palang sip_filter/rust/target $(CORE)
+	rm -rf .venv .palang sip_filter/rust/target $(CORE) $(CONSOLE)/node_modules $(CONSOLE)/static/vendor
 
 # The virtual environment follows the lock; the extension follows the Rust sources.
 .venv/installed: pyproject.toml requirements.lock
@@ -70,6 +72,15 @@ clean: ## Remove everything that was made here
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing Python packages"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv -r requirements.lock
+	@touch $@
+
+# What the console's pages load comes from npm, pinned by the lock file; no script of a package runs.
+$(VENDOR): $(CONSOLE)/package.json $(CONSOLE)/package-lock.json
+	@command -v npm >/dev/null || { echo "Palang needs npm: apt-get install npm" >&2; exit 1; }
+	@echo "fetching what the console's pages load"
+	@cd $(CONSOLE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@mkdir -p $(@D) && cd $(CONSOLE)/node_modules && cp htmx.org/dist/htmx.min.js htmx-ext-sse/dist/sse.min.js \
+		uplot/dist/uPlot.iife.min.js uplot/dist/uPlot.min.css ../static/vendor/
 	@touch $@
 
 # What draws the plot is for `make bench` alone.
