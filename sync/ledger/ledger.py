@@ -226,20 +226,26 @@ class Ledger:
 
     # --- what people ask
 
-    def orders(self, state: State | str | None = None, limit: int = 100, ticket: str | None = None) -> list[OrderView]:
-        """Orders, the newest serial first."""
+    def orders(
+        self, state: State | str | None = None, limit: int = 100, ticket: str | None = None, after: int | None = None
+    ) -> list[OrderView]:
+        """Orders, the newest serial first; `after` goes on behind that serial."""
         with self._house.store.read() as connection:
-            return stories.orders(connection, None if state is None else State(state), ticket, limit)
+            return stories.orders(connection, None if state is None else State(state), ticket, limit, after)
 
     def order(self, order_id: str) -> OrderStory:
         """One order with its subjects, confirmations and journal."""
         with self._house.store.read() as connection:
             return stories.order(connection, order_id)
 
-    def rules(self, *, ended: bool = False, orders: bool = False, limit: int = 1_000) -> list[RuleView]:
-        """The NOC's rules and proposals, newest first; with `orders` also those that orders stand behind."""
+    def rules(
+        self, *, ended: bool = False, orders: bool = False, limit: int = 1_000, after: int | None = None
+    ) -> list[RuleView]:
+        """The NOC's rules and proposals, newest first, from behind the rule numbered `after`; with `orders` also those
+        that orders stand behind.
+        """
         with self._house.store.read() as connection:
-            return rules.listed(connection, ended=ended, orders=orders, limit=limit)
+            return rules.listed(connection, ended=ended, orders=orders, limit=limit, after=after)
 
     def rule(self, rule_id: str) -> RuleView:
         """One rule, live or ended."""

@@ -182,11 +182,13 @@ def get(connection: sa.Connection, rule_id: str) -> RuleView:
     return found[0]
 
 
-def listed(connection: sa.Connection, *, ended: bool, orders: bool, limit: int) -> list[RuleView]:
+def listed(connection: sa.Connection, *, ended: bool, orders: bool, limit: int, after: int | None) -> list[RuleView]:
     """The NOC's rules and proposals (with `orders` also those of orders), live ones or all, newest first."""
     wanted: sa.ColumnElement[bool] = sa.true() if ended else _rules.c.ended_at.is_(None)
     if not orders:
         wanted = sa.and_(wanted, _rules.c.order_id.is_(None))
+    if after is not None:
+        wanted = sa.and_(wanted, _rules.c.id < after)
     return _views(connection, wanted, limit)
 
 

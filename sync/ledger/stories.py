@@ -30,11 +30,15 @@ _SHOWN = 1_000
 _NEAREST = 10
 
 
-def orders(connection: sa.Connection, state: State | None, ticket: str | None, limit: int) -> list[OrderView]:
-    """Orders, the newest serial first."""
+def orders(
+    connection: sa.Connection, state: State | None, ticket: str | None, limit: int, after: int | None
+) -> list[OrderView]:
+    """Orders, the newest serial first, from behind the serial `after`."""
     wanted: sa.ColumnElement[bool] = sa.true() if state is None else _orders.c.state == state
     if ticket is not None:
         wanted = sa.and_(wanted, _orders.c.ticket == ticket)
+    if after is not None:
+        wanted = sa.and_(wanted, _orders.c.serial < after)
     rows = connection.execute(sa.select(_orders).where(wanted).order_by(_orders.c.serial.desc()).limit(limit))
     return [_view(connection, row) for row in rows.mappings().all()]
 

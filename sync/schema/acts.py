@@ -1,0 +1,85 @@
+"""What people do to rules and numbers beyond a single step: transitions, second persons, clearances, reveals."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, text
+
+from sync.schema.base import metadata
+
+# Every step of a NOC rule, with the state before it: what roll back returns to.
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("rule", Integer, ForeignKey("rules.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("cause", Text, nullable=False),  # propose, person, countersign, expiry, brake, lapse, roll_back, remove
+    Column("reason", Text, nullable=False),
+    Column("from_mode", Text),  # null: the rule was made by this step
+    Column("from_expires_at", BigInteger),
+    Column("to_mode", Text),  # null: the rule ended
+    Column("to_expires_at", BigInteger),
+    Index("transitions_by_rule", "rule", "id"),
+    Index("transitions_by_time", "at"),
+)
+
+# An act that waits for a second person. `body` is what will be done, as canonical JSON.
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("act", Text, nullable=False),  # rule.enforce, order.approve, clearance.lift, reveal.more
+    Column("about", Text, nullable=False),  # r17, an order's id, c3
+    Column("body", Text, nullable=False),
+    Column("why", Text, nullable=False),  # why one person is not enough, naming value and limit
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # open, approved, refused, lapsed, withdrawn
+    Column("decided_by", Text),
+    Column("decided_at", BigInteger),
+    Column("decision_reason", Text),
+    Index("requests_open", "until", sqlite_where=text("state = 'open'")),
+    Index("requests_by_about", "about"),
+)
+
+# A number that may have been blocked wrongly, from the question to the proof that it passes.
+clearances = Table(
+    "clearances",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),  # clarification, reassigned
+    Column("subject", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reference", Text),
+    Column("document", Text),  # SHA-256 of the document, which stays outside
+    Column("opened_at", BigInteger, nullable=False),
+    Column("opened_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("deadline", BigInteger, nullable=False),
+    Column("approved_by", Text),
+    Column("approved_at", BigInteger),
+    Column("epoch", Integer),
+    Column("n", BigInteger),
+    Column("proof", LargeBinary),  # what the nodes answered, JSON
+    Column("lifted_at", BigInteger),
+    Column("closed_at", BigInteger),
+    Column("outcome", Text),
+    Index("clearances_by_state", "state", "deadline"),
+    Index("clearances_by_subject", "subject"),
+)
+
+reveals = Table(
+    "reveals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("code", Text, nullable=False),  # the reason, from a list
+    Column("reason", Text, nullable=False),
+    Column("ticket", Text, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Index("reveals_by_person", "person", "at"),
+)
