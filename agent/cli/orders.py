@@ -21,7 +21,7 @@ def list_orders(
     socket: AgentSocket = None,
 ) -> None:
     """List orders, the newest first."""
-    found = ask_agent(socket, lambda api: api.get("/v1/orders", state=state, limit=limit))
+    found = ask_agent(socket, lambda api: api.get("/v1/orders", state=state, limit=limit))["items"]
     show(found, as_json, _list)
 
 

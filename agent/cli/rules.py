@@ -22,7 +22,7 @@ Why = Annotated[str, typer.Option("--reason", help="Why; it goes into the journa
 @app.command("list")
 def list_rules(as_json: Json = False, socket: AgentSocket = None) -> None:
     """List the live rules that are not an order's own."""
-    show(ask_agent(socket, lambda api: api.get("/v1/rules")), as_json, _list)
+    show(ask_agent(socket, lambda api: api.get("/v1/rules", limit=1000))["items"], as_json, _list)
 
 
 @app.command()

@@ -202,7 +202,7 @@ async def advisory(scene: Scene) -> Record:
     await scene.regulator.post("/advisories", {"prefix": "+77", "reason": "one-ring calls"})
 
     async def proposed() -> Record | None:
-        rules: list[Record] = await scene.noc.get("/v1/rules")
+        rules: list[Record] = (await scene.noc.get("/v1/rules"))["items"]
         return next((r for r in rules if r["subject"] == "+77*" and r["mode"] == "disabled"), None)
 
     rule = await eventually(proposed, "the advisory as a proposed rule", 10.0)

@@ -58,7 +58,7 @@ async def test_the_main_job_as_sipp_sees_it(stage: Stage, tmp_path: Path) -> Non
         rules: list[Record] = []
 
         async def proposed() -> bool:
-            rules[:] = await noc.get("/v1/rules")
+            rules[:] = (await noc.get("/v1/rules"))["items"]
             return bool(rules)
 
         await eventually(proposed, "a proposed rule", 10)

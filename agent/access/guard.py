@@ -1,0 +1,60 @@
+"""The guard: every route names the permission that it needs, and a door says who the viewer is.
+
+A route without `needs` can't be reached: the role matrix in the tests walks all of them.
+"""
+
+import getpass
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from fastapi import Depends, Request
+
+from agent.access.roles import Permission
+from agent.access.viewer import Forbidden, Viewer
+
+_ACTOR = re.compile(r"[\w.@-]{1,64}", re.ASCII)
+
+
+class Door(Protocol):
+    """A way in. It knows the viewer of a request, or raises NotSignedIn."""
+
+    async def identify(self, request: Request) -> Viewer:
+        """Who asks."""
+        ...
+
+
+class LocalDoor:
+    """The agent's own socket. The header X-Palang-Actor names who of those that can open it asks."""
+
+    async def identify(self, request: Request) -> Viewer:
+        """The local viewer. Raises ValueError for a name that is none."""
+        name = request.headers.get("X-Palang-Actor") or getpass.getuser()
+        if not _ACTOR.fullmatch(name):
+            raise ValueError(f"the name in X-Palang-Actor has {len(name)} characters; letters, digits, . @ - up to 64")
+        return Viewer.local(name)
+
+
+def needs(permission: Permission) -> Any:
+    """Keep a route to those with this permission; the route gets the viewer.
+
+    Raises NotSignedIn, Forbidden.
+    """
+    return needs_any(permission)
+
+
+def needs_any(*permissions: Permission) -> Any:
+    """Likewise, for a route that several permissions open."""
+    return Depends(_check(permissions))
+
+
+def _check(permissions: tuple[Permission, ...]) -> Callable[[Request], Awaitable[Viewer]]:
+    async def check(request: Request) -> Viewer:
+        door: Door = request.app.state.door
+        viewer = await door.identify(request)
+        if not any(map(viewer.may, permissions)):
+            raise Forbidden(f"this needs the permission {' or '.join(permissions)}")
+        return viewer
+
+    check.permissions = permissions  # type: ignore[attr-defined]  # the role matrix reads it
+    return check

@@ -1,0 +1,25 @@
+"""The admin API: HTTP and JSON, one file a noun. Console and command line use nothing else.
+
+Every path begins with /v1. Numbers are masked here, on the server, whoever asks. Every error has one shape
+(errors.py), every list one way to go on (paging.py). `app` puts the routes together for one door
+(agent/access/guard.py): the agent's own unix socket, or the address where people sign in.
+"""
+
+from fastapi import FastAPI
+
+from agent.access import Door, LocalDoor
+from agent.api import errors, explain, orders, rules, status, store
+from agent.wiring import Parts
+
+_NOUNS = (status, orders, rules, explain, store)
+
+
+def app(parts: Parts, door: Door | None = None) -> FastAPI:
+    """The API over the agent's parts, for those who come by `door`."""
+    api = FastAPI(title="Palang agent", version="1", docs_url=None, redoc_url=None)
+    api.state.parts = parts
+    api.state.door = door or LocalDoor()
+    for noun in _NOUNS:
+        api.include_router(noun.router, prefix="/v1")
+    errors.install(api)
+    return api

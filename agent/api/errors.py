@@ -1,0 +1,56 @@
+"""One shape for every error: {"error": {"code": ..., "message": ...}}; no input is echoed that could hold a number."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from agent.access import Forbidden, NotSignedIn
+from sync.ledger import LedgerError, LedgerUnavailable, NotFoundError
+
+CODES: Final[dict[type[Exception], tuple[int, str]]] = {
+    NotSignedIn: (401, "not_signed_in"),
+    Forbidden: (403, "forbidden"),
+    NotFoundError: (404, "not_found"),
+    LedgerError: (409, "refused"),
+    ValueError: (422, "invalid"),
+    LedgerUnavailable: (503, "ledger_unavailable"),
+}
+"""What each of our errors is over HTTP. A subclass has its own row or its parent's."""
+
+
+def install(api: FastAPI) -> None:
+    """Have every error answered in the one shape."""
+    for kind in CODES:
+        api.add_exception_handler(kind, _known)
+    api.add_exception_handler(RequestValidationError, _invalid)
+    api.add_exception_handler(HTTPException, _http)
+
+
+def response(status: int, code: str, message: str) -> JSONResponse:
+    """An error, told."""
+    body: Mapping[str, object] = {"error": {"code": code, "message": message}}
+    return JSONResponse(body, status)
+
+
+async def _known(request: Request, error: Exception) -> JSONResponse:
+    status, code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+    return response(status, code, str(error))
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or "body"
+    return response(422, "invalid", f"{place}: {first['msg']}")
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return response(404, "not_found", "there is nothing at this path")
+    return response(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"), error.detail)
