@@ -10,12 +10,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from agent.access import Forbidden, NotSignedIn
-from sync.ledger import LedgerError, LedgerUnavailable, NotFoundError
+from sync.ledger import ChangedMeanwhileError, LedgerError, LedgerUnavailable, NotFoundError
 
 CODES: Final[dict[type[Exception], tuple[int, str]]] = {
     NotSignedIn: (401, "not_signed_in"),
     Forbidden: (403, "forbidden"),
     NotFoundError: (404, "not_found"),
+    ChangedMeanwhileError: (412, "changed_meanwhile"),
     LedgerError: (409, "refused"),
     ValueError: (422, "invalid"),
     LedgerUnavailable: (503, "ledger_unavailable"),

@@ -1,13 +1,14 @@
 """Where the running processes are, and how a command asks them."""
 
 import getpass
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from agent.cli.output import run
+from agent.cli.output import FAILED, fail, run
 from agent.client import Api
 from agent.settings import read
 
@@ -21,6 +22,21 @@ RegulatorSocket = Annotated[
     typer.Option("--socket", envvar="PALANG_REGULATOR_SOCKET", help="The stand-in's socket; else the settings' one."),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the journal.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+
+
+def sure(effect: str, yes: bool) -> None:
+    """Show what a destructive command would do, and go on only when it is wanted; without a terminal only `--yes` is.
+
+    It speaks on stderr, so that `--json` stays one record.
+    """
+    print(effect, file=sys.stderr)  # noqa: T201
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail("nobody can be asked here; with --yes it is done without asking", FAILED)
+    if not typer.confirm("Do it?", err=True):
+        fail("nothing was done", FAILED)
 
 
 def ask_agent(socket: Path | None, question: Question) -> Any:

@@ -8,6 +8,7 @@ from sync.ledger.audit import verify_file
 from sync.ledger.ledger import Ledger
 from sync.ledger.rules import RuleRefusedError
 from sync.ledger.store import LedgerError, LedgerUnavailable, NotFoundError, backup
+from sync.ledger.versions import ChangedMeanwhileError
 from sync.ledger.views import (
     AwaitingProof,
     ConfirmationView,
@@ -29,6 +30,7 @@ from sync.ledger.views import (
 
 __all__ = [
     "AwaitingProof",
+    "ChangedMeanwhileError",
     "ConfirmationView",
     "Deadline",
     "Head",
