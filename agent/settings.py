@@ -11,6 +11,7 @@ from config import Section, load
 from sip_filter.settings import Gateway, Name, Node, Redis, SocketPath
 from sync.settings import ContractSettings, GateSettings, LedgerSettings
 from sync.settings_mqtt import FeedSettings, MqttSettings, OutboxSettings
+from sync.settings_reveal import RevealSettings
 
 CONFIG_VARIABLE = "PALANG_CONFIG"
 PLACES = (Path(".palang/palang.toml"), Path("/etc/palang/palang.toml"))
@@ -71,6 +72,7 @@ class Settings(Section):
     gateway: Gateway = Gateway()
     probe: ProbeSettings = ProbeSettings()
     regulator: RegulatorSettings = RegulatorSettings()
+    reveal: RevealSettings = RevealSettings()
 
 
 def find(path: Path | None = None) -> Path | None:

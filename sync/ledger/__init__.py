@@ -6,6 +6,7 @@ journal's arithmetic in sync/journal.py. `LedgerUnavailable` means: acknowledge 
 
 from sync.ledger.audit import verify_file
 from sync.ledger.ledger import Ledger
+from sync.ledger.reveals import Asked, QuotaFullError, RevealView, Shown
 from sync.ledger.rules import RuleRefusedError
 from sync.ledger.store import LedgerError, LedgerUnavailable, NotFoundError, backup
 from sync.ledger.versions import ChangedMeanwhileError
@@ -29,6 +30,7 @@ from sync.ledger.views import (
 )
 
 __all__ = [
+    "Asked",
     "AwaitingProof",
     "ChangedMeanwhileError",
     "ConfirmationView",
@@ -44,10 +46,13 @@ __all__ = [
     "OrderStory",
     "OrderView",
     "Outgoing",
+    "QuotaFullError",
+    "RevealView",
     "RevisionRow",
     "Rule",
     "RuleRefusedError",
     "RuleView",
+    "Shown",
     "SubjectView",
     "Taken",
     "Verification",

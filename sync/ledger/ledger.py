@@ -17,6 +17,7 @@ from sync.gate import Gate
 from sync.intake import Reading
 from sync.jws import Keyring, Signer
 from sync.ledger import approvals, confirmations, hits, proofs, revisions, rules, serials, stories, subjects, taking
+from sync.ledger import reveals as numbers
 from sync.ledger.store import LedgerUnavailable, Store
 from sync.ledger.transaction import House, Transaction, from_ms, read_head, to_ms
 from sync.ledger.views import (
@@ -37,7 +38,9 @@ from sync.ledger.views import (
     Verification,
 )
 from sync.order_life import State
+from sync.reveal import Unusual
 from sync.settings import LedgerSettings
+from sync.settings_reveal import RevealSettings
 
 __all__ = ["Ledger", "LedgerUnavailable"]
 
@@ -261,6 +264,27 @@ class Ledger:
         """The ledger at a glance."""
         with self._house.store.read() as connection:
             return stories.status(connection, to_ms(now))
+
+    # --- numbers shown to a person
+
+    def reveal(
+        self, asked: numbers.Asked, person: str, session: str, settings: RevealSettings, now: datetime
+    ) -> tuple[numbers.RevealView, tuple[Unusual, ...]]:
+        """Record that a person is shown a number; what is unusual about it. Show nothing before this has returned."""
+        with self._change(now) as tx:
+            return numbers.reveal(tx, asked, person, session, settings)
+
+    def revealed(self, reveal_id: int, person: str, session: str, now: datetime) -> numbers.Shown | None:
+        """What a reveal shows to the session that made it; None when its time is over."""
+        with self._house.store.read() as connection:
+            return numbers.shown(connection, reveal_id, person, session, to_ms(now))
+
+    def reveals(
+        self, person: str | None = None, limit: int = 100, after: int | None = None
+    ) -> list[numbers.RevealView]:
+        """Reveals, the newest first, of one person or of all; `after` goes on behind that one."""
+        with self._house.store.read() as connection:
+            return numbers.listed(connection, person, limit, after)
 
     # --- the journal
 

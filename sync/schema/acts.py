@@ -69,11 +69,13 @@ clearances = Table(
     Index("clearances_by_subject", "subject"),
 )
 
+# A number shown to one person for a moment: where it stands, never the number.
 reveals = Table(
     "reveals",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("person", Text, nullable=False),
+    Column("session", Text, nullable=False),  # only this one reads it
     Column("at", BigInteger, nullable=False),
     Column("about", Text, nullable=False),
     Column("position", Integer, nullable=False),
@@ -81,5 +83,7 @@ reveals = Table(
     Column("reason", Text, nullable=False),
     Column("ticket", Text, nullable=False),
     Column("ends_at", BigInteger, nullable=False),
+    Column("unusual", Text, nullable=False),  # comma between the kinds
+    Column("request", Integer, ForeignKey("requests.id"), unique=True),  # by which a second person agreed to it
     Index("reveals_by_person", "person", "at"),
 )

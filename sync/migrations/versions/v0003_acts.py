@@ -58,6 +58,7 @@ def upgrade() -> None:
         "reveals",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("session", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("about", sa.Text(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
@@ -65,7 +66,14 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("ticket", sa.Text(), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("unusual", sa.Text(), nullable=False),
+        sa.Column("request", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["request"],
+            ["requests.id"],
+        ),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("request"),
     )
     op.create_index("reveals_by_person", "reveals", ["person", "at"], unique=False)
     op.create_table(
