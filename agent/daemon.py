@@ -51,6 +51,7 @@ async def _run(settings: Settings) -> None:
                     parts.publisher.run(),
                     parts.prover.run(),
                     parts.outbox.run(),
+                    parts.alarms.run(),
                     Hits(parts.ledger, parts.redis, settings.redis.name).run(),
                     _end_rules(parts.ledger),
                 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from agent.alarms import Alarms
 from agent.ledger_thread import LedgerThread
 from agent.prover import Prover
 from agent.settings import Settings
@@ -39,6 +40,7 @@ class Parts:
     outbox: Outbox
     publisher: Publisher
     prover: Prover
+    alarms: Alarms
 
     async def rebuild(self, actor: str, *, new_epoch: bool) -> dict[str, Any]:
         """Have Redis made anew from the ledger at the publisher's next turn.
@@ -88,6 +90,7 @@ def assemble(settings: Settings) -> Parts:
             stream_length=settings.redis.stream_length,
         ),
         prover=Prover(ledger, settings.proof),
+        alarms=Alarms(ledger),
     )
     for wake in (parts.publisher.wake, parts.prover.wake, parts.outbox.wake):
         ledger.watch(wake)

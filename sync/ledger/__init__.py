@@ -4,6 +4,7 @@ Begin with `Ledger` (ledger.py); what it returns stands in views.py, the rule of
 journal's arithmetic in sync/journal.py. `LedgerUnavailable` means: acknowledge nothing, ask again later.
 """
 
+from sync.ledger.alarms import AlarmRecord
 from sync.ledger.audit import verify_file
 from sync.ledger.ledger import Ledger
 from sync.ledger.reveals import Asked, QuotaFullError, RevealView, Shown
@@ -31,6 +32,7 @@ from sync.ledger.views import (
 
 __all__ = [
     "Asked",
+    "AlarmRecord",
     "AwaitingProof",
     "ChangedMeanwhileError",
     "ConfirmationView",

@@ -18,6 +18,19 @@ from sync.intake import Reading
 from sync.jws import Keyring, Signer
 from sync.ledger import approvals, confirmations, hits, proofs, revisions, rules, serials, stories, subjects, taking
 from sync.ledger import reveals as numbers
+from sync.ledger import (
+    alarms,
+    approvals,
+    confirmations,
+    hits,
+    proofs,
+    revisions,
+    rules,
+    serials,
+    stories,
+    subjects,
+    taking,
+)
 from sync.ledger.store import LedgerUnavailable, Store
 from sync.ledger.transaction import House, Transaction, from_ms, read_head, to_ms
 from sync.ledger.views import (
@@ -297,6 +310,11 @@ class Ledger:
         """Journal records behind the number `after`, in order."""
         with self._house.store.read() as connection:
             return stories.journal_after(connection, after, limit)
+
+    def alarms_since(self, since: datetime) -> list[alarms.AlarmRecord]:
+        """What the journal's newest records say of alarms since then, in order."""
+        with self._house.store.read() as connection:
+            return alarms.alarms_since(connection, since)
 
     def checkpoint(self, now: datetime) -> str | None:
         """Sign the chain as it stands; the answer is the newest signed checkpoint, to be kept elsewhere too."""
