@@ -31,8 +31,8 @@ from sync.ledger.views import (
 )
 
 __all__ = [
-    "Asked",
     "AlarmRecord",
+    "Asked",
     "AwaitingProof",
     "ChangedMeanwhileError",
     "ConfirmationView",

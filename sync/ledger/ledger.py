@@ -16,8 +16,6 @@ from sync import schema
 from sync.gate import Gate
 from sync.intake import Reading
 from sync.jws import Keyring, Signer
-from sync.ledger import approvals, confirmations, hits, proofs, revisions, rules, serials, stories, subjects, taking
-from sync.ledger import reveals as numbers
 from sync.ledger import (
     alarms,
     approvals,
@@ -31,6 +29,7 @@ from sync.ledger import (
     subjects,
     taking,
 )
+from sync.ledger import reveals as numbers
 from sync.ledger.store import LedgerUnavailable, Store
 from sync.ledger.transaction import House, Transaction, from_ms, read_head, to_ms
 from sync.ledger.views import (
