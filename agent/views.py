@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sip_filter.number import Number, parse_subject
-from sync.ledger import OrderStory, OrderView, RuleView
+from sync.ledger import OrderStory, OrderView, RequestView, RuleView
 
 _DIGITS = re.compile(r"(\+?\d{4})\d{3,}")
 
@@ -54,6 +54,26 @@ def rule_record(rule: RuleView) -> dict[str, Any]:
     shown["subject"] = mask(rule.subject)
     shown["live"] = rule.live
     return shown
+
+
+def request_record(request: RequestView) -> dict[str, Any]:
+    """One act that waits, or waited, for a second person; numbers that people wrote into its texts are masked."""
+    shown = _plain(asdict(request))
+    for name in ("why", "reason", "decision_reason", "body"):
+        shown[name] = _without_numbers(shown[name])
+    return shown
+
+
+def _without_numbers(value: Any) -> Any:
+    match value:
+        case str():
+            return mask_digits(value)
+        case dict():
+            return {name: _without_numbers(part) for name, part in value.items()}
+        case list():
+            return [_without_numbers(part) for part in value]
+        case _:
+            return value
 
 
 def _masked_or_text(subject: str) -> str:

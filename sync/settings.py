@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from config import Section
+from sync.codes import Code
 
 
 class ContractSettings(Section):
@@ -52,6 +53,10 @@ class GateSettings(Section):
     hold_prefix_digits: int = Field(
         3, ge=0, le=14, description="A regulator's prefix order of at most so many digits is held for a person."
     )
+    second_person: tuple[Code, ...] = Field(
+        (Code.PREFIX_TOO_WIDE, Code.PROTECTED_NUMBER),
+        description="Codes of the gate whose held orders take effect only after a second person approved them too.",
+    )
     burst_factor: int = Field(
         5, ge=1, description="Orders within an hour above this many times the 30-day maximum are held."
     )
@@ -68,6 +73,9 @@ class LedgerSettings(Section):
         7, ge=1, le=30, description="Days after which a NOC rule ends unless its author says otherwise."
     )
     max_rule_days: int = Field(30, ge=1, le=30, description="Most days that a NOC rule may be given.")
+    second_person_hours: int = Field(
+        24, ge=1, le=168, description="Hours after which a request that waits for a second person lapses."
+    )
     resend_first_s: float = Field(
         5.0, gt=0, description="Seconds until a confirmation without receipt is sent again, doubled each time."
     )

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from agent.access import Permission, Viewer, needs
+from agent.api.approvals import outcome
 from agent.api.bodies import Reason, TheParts
 from agent.api.paging import After, Limit, page
 from agent.views import order_record, story_record
@@ -39,9 +40,10 @@ async def order_story(order: str, parts: TheParts, viewer: Reader) -> dict[str, 
 
 
 @router.post("/{order}/approve")
-async def approve(order: str, body: Reason, parts: TheParts, viewer: Decider) -> dict[str, Any]:
-    """Apply what the gate held."""
-    return order_record(await parts.ledger.change(Ledger.approve, order, viewer.name, body.reason, datetime.now(UTC)))
+async def approve(order: str, body: Reason, parts: TheParts, viewer: Decider, response: Response) -> dict[str, Any]:
+    """Apply what the gate held; 202 and what waits when a second person has to approve it too."""
+    done = await parts.ledger.change(Ledger.approve, order, viewer.name, body.reason, datetime.now(UTC))
+    return outcome(done, order_record, response)
 
 
 @router.post("/{order}/refuse")

@@ -55,6 +55,8 @@ def _list(orders: list[dict[str, Any]]) -> None:
 
 def _line(order: dict[str, Any]) -> None:
     say(f"{order['id']}  {order['kind']} {_subject(order)}  {order['state']}")
+    if waits := order.get("approval"):
+        say(f"{waits['id']} waits for a second person until {waits['until']}: {waits['why']}")
 
 
 def _story(order: dict[str, Any]) -> None:

@@ -17,11 +17,13 @@ from sync.gate import Gate
 from sync.intake import Reading
 from sync.jws import Keyring, Signer
 from sync.ledger import (
+    acts,
     alarms,
     approvals,
     confirmations,
     hits,
     proofs,
+    requests,
     revisions,
     rules,
     serials,
@@ -43,7 +45,10 @@ from sync.ledger.views import (
     Mode,
     OrderStory,
     OrderView,
+    Outcome,
     Outgoing,
+    RequestState,
+    RequestView,
     RevisionRow,
     RuleView,
     Taken,
@@ -98,11 +103,11 @@ class Ledger:
 
     # --- what people at the operator do
 
-    def approve(self, order: str, actor: str, reason: str, now: datetime) -> OrderView:
-        """Apply what the gate held of an order."""
+    def approve(self, order: str, actor: str, reason: str, now: datetime) -> Outcome[OrderView]:
+        """Apply what the gate held of an order, or ask a second person to where the settings want one."""
         with self._change(now) as tx:
-            approvals.approve(tx, order, actor, reason)
-            return stories.order(tx.connection, order).order
+            waits = approvals.approve(tx, order, actor, reason)
+            return Outcome(stories.order(tx.connection, order).order, waits)
 
     def refuse(self, order: str, actor: str, reason: str, now: datetime) -> OrderView:
         """Refuse what the gate held of an order; the regulator is told."""
@@ -135,6 +140,35 @@ class Ledger:
         """End a NOC rule."""
         with self._change(now) as tx:
             return rules.remove(tx, rule_id, actor, reason)
+
+    # --- second persons
+
+    def approve_request(self, request: str, actor: str, reason: str, now: datetime) -> RequestView:
+        """Approve what another person asked for; it is done in the same transaction."""
+        with self._change(now) as tx:
+            return requests.decide(tx, acts.TABLE, request, "approve", actor, reason)
+
+    def refuse_request(self, request: str, actor: str, reason: str, now: datetime) -> RequestView:
+        """Refuse what another person asked for."""
+        with self._change(now) as tx:
+            return requests.decide(tx, acts.TABLE, request, "refuse", actor, reason)
+
+    def withdraw_request(self, request: str, actor: str, reason: str, now: datetime) -> RequestView:
+        """Take back what one asked for oneself."""
+        with self._change(now) as tx:
+            return requests.withdraw(tx, acts.TABLE, request, actor, reason)
+
+    def request(self, request: str) -> RequestView:
+        """One act that waits, or waited, for a second person."""
+        with self._house.store.read() as connection:
+            return requests.get(connection, request)
+
+    def requests(
+        self, state: RequestState | None = None, about: str | None = None, after: int | None = None, limit: int = 100
+    ) -> list[RequestView]:
+        """What waits, or waited, for a second person, the newest first; `after` goes on behind that number."""
+        with self._house.store.read() as connection:
+            return requests.listed(connection, state, about, after, limit)
 
     # --- the list
 
@@ -172,8 +206,9 @@ class Ledger:
             revisions.begin_epoch(tx, actor)
 
     def expire(self, now: datetime) -> int:
-        """End the rules and orders whose time has come; the answer is how many rules ended."""
+        """End the rules, orders and requests whose time has come; the answer is how many rules ended."""
         with self._change(now) as tx:
+            requests.lapse(tx, acts.TABLE)
             touched = rules.end_due(tx)
             revisions.publish(tx, touched)
             return len(touched) + subjects.end_due(tx)
@@ -181,7 +216,8 @@ class Ledger:
     def next_expiry(self) -> datetime | None:
         """When `expire` has something to do next."""
         with self._house.store.read() as connection:
-            found = rules.next_end(connection)
+            times = (rules.next_end(connection), requests.next_lapse(connection))
+            found = min((time for time in times if time is not None), default=None)
             return None if found is None else from_ms(found)
 
     # --- proof

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from sync.codes import Code
 from sync.order_life import State
@@ -13,6 +13,8 @@ Mode = Literal["enforce", "shadow", "disabled"]
 Kinds = Literal["call", "message", "both"]
 Origin = Literal["order", "advisory", "noc"]
 Happened = Literal["applied", "held", "refused", "duplicate", "receipt", "proposed", "expired"]
+RequestState = Literal["open", "approved", "refused", "lapsed", "withdrawn"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,33 @@ class Outgoing:
     id: str
     body: bytes
     attempts: int
+
+
+@dataclass(frozen=True)
+class RequestView:
+    """An act that waits, or waited, for a second person. `body` is what is done when they approve."""
+
+    id: str
+    act: str
+    about: str
+    body: dict[str, Any]
+    why: str
+    author: str
+    reason: str
+    asked_at: datetime
+    until: datetime
+    state: RequestState
+    decided_by: str | None
+    decided_at: datetime | None
+    decision_reason: str | None
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What an act left: the record as it is now, and the request where a second person has to decide first."""
+
+    record: T
+    waits: RequestView | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sync.contract import Advisory, Confirmation, Order, Receipt, Resend, new_id
 from sync.gate import Gate
 from sync.intake import Reading, Signed, read, read_up
 from sync.jws import Signer
-from sync.ledger import Ledger, Taken
+from sync.ledger import Ledger, OrderView, Taken
 from sync.ledger.revisions import list_digest
 from sync.ledger.store import Store
 from sync.settings import GateSettings, LedgerSettings
@@ -148,6 +148,13 @@ class World:
     def confirmations(self) -> list[Confirmation]:
         """As `receive`, confirmations only."""
         return [body for body in self.receive() if isinstance(body, Confirmation)]
+
+    def approve_by_two(self, of: Order) -> OrderView:
+        """Have a held order approved by one person and countersigned by another."""
+        waits = self.ledger.approve(of.id, "sri", "asked the office by telephone", self.now).waits
+        assert waits is not None
+        self.ledger.approve_request(waits.id, "budi", "read the letter", self.now)
+        return self.ledger.order(of.id).order
 
     def state(self, of: Order) -> str:
         """Where the order stands."""

@@ -265,7 +265,7 @@ def test_a_wide_prefix_is_held_told_and_applied_when_approved(world: World) -> N
     assert (told.status, told.code) == ("held", Code.PREFIX_TOO_WIDE)
     world.one(receipt(told))
     assert world.state(wide) == "held"
-    view = world.ledger.approve(wide.id, "sri", "asked the office by telephone", world.now)
+    view = world.approve_by_two(wide)
     assert view.state is State.APPLYING and blocked(world.lines()) == {"+77*"}
     assert close(world, wide).code is None
     assert world.state(wide) == "closed"
@@ -305,7 +305,7 @@ def test_a_list_goes_on_without_its_bad_subjects_and_names_them(world: World) ->
     }
     world.one(receipt(told))
     assert world.state(mixed) == "in_force_partial"
-    world.ledger.approve(mixed.id, "sri", "fine", world.now)
+    world.approve_by_two(mixed)
     assert world.state(mixed) == "applying" and blocked(world.lines()) == {A, B, "+77*"}
     assert close(world, mixed).status == "in_force" and world.state(mixed) == "closed"
 

@@ -26,7 +26,7 @@ WIDE = ["+77*", "+62812*"]  # held until somebody approves
 @contextmanager
 def a_world() -> Iterator[World]:
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder) / "ledger.sqlite", gate=GateSettings(burst_floor=10_000))
+        world = World(Path(folder) / "ledger.sqlite", gate=GateSettings(burst_floor=10_000, second_person=()))
         yield world
         world.ledger.close()
 
@@ -165,7 +165,7 @@ def test_a_held_order_takes_its_place_only_when_approved() -> None:
     with a_world() as world:
         block, unblock = order(1, "+77*"), order(2, "+77*", kind="unblock")
         world.take(block, unblock)
-        assert world.ledger.approve(block.id, "sri", "too late", world.now).state is State.REFUSED
+        assert world.ledger.approve(block.id, "sri", "too late", world.now).record.state is State.REFUSED
         assert world.lines() == []
         again = order(3, "+77*")
         world.one(again)

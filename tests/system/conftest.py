@@ -11,8 +11,8 @@ from agent.demo.phones import Caller, Switch
 from agent.stage import Stage
 from tests.system.conversation import ALWAYS_BLOCKED, Conversation
 
-_NO_BURST = "\n[gate]\nburst_floor = 1000000\n"
-"""The tests order more within an hour than the gate takes for ordinary."""
+_NO_BURST = "\n[gate]\nburst_floor = 1000000\nsecond_person = []\n"
+"""The tests order more within an hour than the gate takes for ordinary, and come by the socket, which is one person."""
 
 shared = pytest_asyncio.fixture(scope="module", loop_scope="module")
 

@@ -1,0 +1,13 @@
+"""The acts that may need a second person, as one table: whose permission decides, and what is done when they approve.
+
+The permissions are the texts of agent/access/roles.py; a test holds them together.
+"""
+
+from typing import Final
+
+from sync.ledger import approvals
+from sync.ledger.requests import Act
+
+TABLE: Final[dict[str, Act]] = {
+    approvals.ACT: Act("orders.decide", approvals.countersigned),
+}

@@ -1,0 +1,66 @@
+"""The API over a real ledger in one process: each request names its viewer, and time is the wall's."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+from fastapi import Request
+
+from agent import api
+from agent.access import Role, Viewer
+from agent.ledger_thread import LedgerThread
+from agent.settings import Settings
+from agent.wiring import Parts
+from sync.gate import Gate
+from sync.ledger import Ledger
+from tests.sync.house import OPERATOR, OURS, reading
+
+
+class NamedDoor:
+    """Lets in whoever the header `X-Test-Viewer: name role` names."""
+
+    async def identify(self, request: Request) -> Viewer:
+        name, _, role = request.headers.get("X-Test-Viewer", "local").partition(" ")
+        return Viewer.of(name, frozenset({Role(role)}), "session") if role else Viewer.local(name)
+
+
+@dataclass
+class ApiHouse:
+    """One API, its ledger and its settings."""
+
+    http: httpx.AsyncClient
+    ledger: LedgerThread
+    parts: Parts
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, by: str = "sri supervisor", **headers: str
+    ) -> tuple[int, Any]:
+        """Status and record of one request by `name role`; a name without a role came by the agent's own socket."""
+        answer = await self.http.request(method, f"/v1{path}", json=body, headers={"X-Test-Viewer": by, **headers})
+        return answer.status_code, answer.json()
+
+    async def take(self, *messages: Any) -> None:
+        """Let the ledger take what the regulator sent."""
+        readings = [reading(message) for message in messages]
+        await self.ledger.change(Ledger.take, readings, datetime.now(UTC))
+
+
+@asynccontextmanager
+async def api_house(folder: Path, settings: Settings | None = None, **more: Any) -> AsyncIterator[ApiHouse]:
+    """The API with a ledger in `folder`; `more` are parts that a test needs beside it."""
+    chosen = settings or Settings()
+    ledger = LedgerThread(
+        lambda: Ledger.open(
+            folder / "ledger.sqlite", gate=Gate(chosen.gate), operator=OPERATOR, signer=OURS, settings=chosen.ledger
+        )
+    )
+    parts = cast(Parts, SimpleNamespace(settings=chosen, ledger=ledger, **more))
+    transport = httpx.ASGITransport(app=api.app(parts, NamedDoor()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        yield ApiHouse(http, ledger, parts)
+    ledger.close()
