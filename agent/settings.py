@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.regulator.settings import RegulatorSettings
-from agent.traffic.settings import WidthSettings
+from agent.traffic.settings import TrafficSettings, WidthSettings
 from config import Section, load
 from sip_filter.settings import Gateway, Name, Node, Redis, SocketPath
 from sync.settings import ContractSettings, GateSettings, LedgerSettings
@@ -72,6 +72,7 @@ class Settings(Section):
     node: Node = Field(default_factory=Node)
     gateway: Gateway = Gateway()
     probe: ProbeSettings = ProbeSettings()
+    traffic: TrafficSettings = TrafficSettings()
     width: WidthSettings = WidthSettings()
     regulator: RegulatorSettings = RegulatorSettings()
     reveal: RevealSettings = RevealSettings()

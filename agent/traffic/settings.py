@@ -1,4 +1,4 @@
-"""Settings rows of traffic: when a rule is wide."""
+"""Settings rows of traffic: how counts are kept, and when a rule is wide."""
 
 from pydantic import Field
 
@@ -15,4 +15,17 @@ class WidthSettings(Section):
         True,
         description="Whether a prefix is wide while the nodes have counted it for less than a day: what is not known"
         " is not small.",
+    )
+
+
+class TrafficSettings(Section):
+    """How long counts of calls are kept, and how often the nodes are asked. They are derived: no number is in them."""
+
+    poll_s: float = Field(5.0, gt=0, le=60, description="Seconds between two questions to a node.")
+    sketch_s: float = Field(60.0, gt=0, le=3600, description="Seconds between two questions for distinct callers.")
+    timeout_s: float = Field(4.0, gt=0, le=60, description="Longest wait for one node's answer, in seconds.")
+    minutes_h: int = Field(24, ge=24, le=168, description="Hours after which minutes are rolled up to hours.")
+    keep_days: int = Field(8, ge=8, le=90, description="Days after which counts and sketches are removed.")
+    watches: int = Field(
+        500, ge=1, le=5_000, description="Most rules and proposals that nodes count by themselves; the newest go first."
     )

@@ -1,0 +1,94 @@
+"""Counts: what a node counted of one key in one minute on one trunk, and how its answer is read.
+
+A key is the first four digits of the caller, `""` where no number could be read, or the id of a watch. Pure.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+ALL: Final = "*"
+"""The key of everything: the sum over all keys that are no watch."""
+MINUTE_MS: Final = 60_000
+
+
+class Counts(NamedTuple):
+    """Judged calls and messages, what was decided, and what became of the forwarded ones."""
+
+    calls: int = 0
+    messages: int = 0
+    rejected: int = 0
+    shadowed: int = 0
+    rang: int = 0
+    answered: int = 0
+    brief: int = 0
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Both together."""
+        return Counts(*(one + another for one, another in zip(self, other, strict=True)))
+
+
+class Row(NamedTuple):
+    """The counts of one minute (since 1970), trunk and key."""
+
+    minute: int
+    trunk: str
+    key: str
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a node told: rows of the closed minutes `first` to `last` (both whole), and of the running one."""
+
+    node: str
+    run: str
+    now_ms: int
+    first: int
+    last: int
+    rows: tuple[Row, ...]
+    cut: bool
+
+    @property
+    def minute(self) -> int:
+        """The node's running minute."""
+        return self.now_ms // MINUTE_MS
+
+
+def read_told(answer: Mapping[str, Any], after: int) -> Told:
+    """A node's answer to `{"ask": "traffic", "after": after}`. Raises ValueError, KeyError, TypeError."""
+    columns = tuple(answer["columns"])
+    if set(columns) != _COLUMNS:
+        raise ValueError(f"columns {', '.join(map(str, columns))[:200]} are not {', '.join(sorted(_COLUMNS))}")
+    now_ms, cut = int(answer["now_ms"]), answer["next"] is not None
+    last = int(answer["next"]) if cut else now_ms // MINUTE_MS - 1
+    rows = [_row(columns, cells) for cells in answer["rows"]]
+    if not cut:
+        rows += [_row(columns, cells) for cells in answer["open"]]
+    first = max(after + 1, int(answer["kept_from"]))
+    if strange := [row.minute for row in rows if not after < row.minute <= now_ms // MINUTE_MS]:
+        raise ValueError(f"minute {strange[0]} is not after {after} and up to now")
+    return Told(str(answer["node"]), str(answer["run"]), now_ms, first, last, tuple(rows), cut)
+
+
+def with_totals(rows: Iterable[Row]) -> list[Row]:
+    """The rows, and for each minute and trunk one of everything."""
+    totals: dict[tuple[int, str], Counts] = {}
+    kept = list(rows)
+    for row in kept:
+        if not row.key or row.key.isdigit():
+            place = (row.minute, row.trunk)
+            totals[place] = totals.get(place, Counts()).plus(row.counts)
+    return [*kept, *(Row(minute, trunk, ALL, counts) for (minute, trunk), counts in totals.items())]
+
+
+_PLACE = ("minute", "trunk", "key")
+_COLUMNS = frozenset((*_PLACE, *Counts._fields))
+
+
+def _row(columns: Sequence[str], cells: Sequence[Any]) -> Row:
+    named = dict(zip(columns, cells, strict=True))
+    counts = Counts(**{name: int(named[name]) for name in Counts._fields})
+    if min(counts) < 0:
+        raise ValueError("a count is below 0")
+    return Row(int(named["minute"]), str(named["trunk"]), str(named["key"]), counts)
