@@ -1,0 +1,51 @@
+"""Words of the API as people read them, marked to be shown in their language: states, modes, kinds, verdicts.
+
+A template writes `{{ order.state|label }}`. A noun that brings words of its own adds its rows here.
+"""
+
+from typing import Final
+
+from agent.console.words import _
+
+LABELS: Final = {
+    # where an order stands
+    "held": _("held"),
+    "applying": _("applying"),
+    "in_force": _("in force"),
+    "in_force_partial": _("in force in part"),
+    "lifted": _("lifted"),
+    "still_blocked_by": _("still blocked"),
+    "refused": _("refused"),
+    "closed": _("closed"),
+    "expired": _("expired"),
+    "suspended": _("suspended"),
+    # what an order demands, where a subject of it stands
+    "block": _("block"),
+    "unblock": _("unblock"),
+    "active": _("active"),
+    "superseded": _("superseded"),
+    "ended": _("ended"),
+    # what a rule does
+    "reject": _("reject"),
+    "allow": _("allow"),
+    "label": _("label"),
+    "enforce": _("enforce"),
+    "shadow": _("shadow"),
+    "disabled": _("disabled"),
+    "off": _("off"),
+    "call": _("calls"),
+    "message": _("messages"),
+    "both": _("calls and messages"),
+    "order": _("order"),
+    "advisory": _("advisory"),
+    "noc": _("NOC"),
+    # what a call would get
+    "pass": _("passes"),
+    "refuse": _("is refused as malformed"),
+    "drop": _("gets no answer"),
+    "unjudged": _("is not judged"),
+    # health
+    "healthy": _("healthy"),
+    "degraded": _("degraded"),
+    "down": _("down"),
+}

@@ -1,0 +1,7 @@
+"""The pages, one file a noun. A module that is in this list has a `router`, and is there."""
+
+from typing import Final
+
+from agent.console.pages import house
+
+PAGES: Final = (house,)
