@@ -32,6 +32,7 @@ class Code(StrEnum):
     BURST = "burst"
     SUPERSEDED = "superseded"
     REFUSED_BY_OPERATOR = "refused_by_operator"
+    CLEARED = "cleared"
 
 
 class Severity(StrEnum):
@@ -81,6 +82,7 @@ CATALOGUE: dict[Code, Entry] = {
     Code.BURST: Entry(Severity.ALARM, "Many more orders came within an hour than in any hour of the last 30 days."),
     Code.SUPERSEDED: Entry(Severity.NOTICE, "An order with a higher serial already rules this subject."),
     Code.REFUSED_BY_OPERATOR: Entry(Severity.NOTICE, "A named person at the operator refused the held order."),
+    Code.CLEARED: Entry(Severity.NOTICE, "Two people at the operator lifted the block after a clarification."),
 }
 
 

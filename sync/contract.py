@@ -216,6 +216,19 @@ class Coverage(Part):
     not_covered: Annotated[tuple[NotCovered, ...], Field(strict=False, max_length=10_000)] = ()
 
 
+class Clearance(Part):
+    """A block that the operator lifted by itself: a person asked, a second one approved, after a clarification."""
+
+    subject: SubjectText = Field(description="The number whose block was lifted.")
+    cause: Literal["clarification", "reassigned"] = Field(
+        description="Its holder clarified, or it was given to a new subscriber."
+    )
+    reference: Name = Field(description="Reference of the clarification at the operator.")
+    document: Sha256 = Field(description="SHA-256 of the clarification's document, which stays at the operator.")
+    approved_at: Moment = Field(description="When the second person approved.")
+    left: Count = Field(description="Subjects of the order that stay blocked; 0: nothing of it is left in force.")
+
+
 class Confirmation(_Message):
     """The operator's signed statement on one order, or on a message that could not be read as one."""
 
@@ -233,6 +246,15 @@ class Confirmation(_Message):
     received_at: Moment
     effective_at: Moment | None = Field(None, description="Since when the order is in force, or lifted.")
     message: Sha256 | None = Field(None, description="SHA-256 of the refused message's bytes.")
+    clearance: Clearance | None = Field(
+        None, description="Only this subject of a block order was lifted (or is still caught), by the operator itself."
+    )
+
+    @model_validator(mode="after")
+    def _of_an_order(self) -> Self:
+        if self.clearance is not None and (self.order is None or self.status not in ("lifted", "still_blocked_by")):
+            raise ValueError(f"a clearance is lifted or still_blocked_by and names its order; this is {self.status}")
+        return self
 
 
 class Resend(_Message):

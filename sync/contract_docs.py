@@ -1,14 +1,14 @@
-"""The texts of docs/contract and docs/order-life.md, made from the code. `make docs` writes them; a test compares.
+"""The texts of docs/contract and of both lives, made from the code. `make docs` writes them; a test compares.
 
 One JSON Schema for each message, an AsyncAPI document that says who sends what where, the catalogue of codes, and the
-table of an order's life. The regulator's programmers read these instead of our code.
+tables of the lives of an order and of a clearance. The regulator's programmers read these instead of our code.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from sync import codes, order_life
+from sync import clearance_life, codes, order_life
 from sync.contract import DOWN, JWS_TYPE, UP, Part, message_schema
 from sync.jws import ALGORITHM
 
@@ -24,6 +24,7 @@ def documents() -> dict[str, str]:
     found["contract/asyncapi.json"] = _json(asyncapi())
     found["contract/codes.md"] = codes.render()
     found["order-life.md"] = order_life.render()
+    found["clearance-life.md"] = clearance_life.render()
     return found
 
 

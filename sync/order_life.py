@@ -21,6 +21,7 @@ class State(StrEnum):
     REFUSED = "refused"
     CLOSED = "closed"
     EXPIRED = "expired"
+    CLEARED = "cleared"
 
 
 class Event(StrEnum):
@@ -38,6 +39,7 @@ class Event(StrEnum):
     EARLIER_RECEIPT = "earlier_receipt"
     SUPERSEDE = "supersede"
     END = "end"
+    CLEAR = "clear"
 
 
 class Effect(StrEnum):
@@ -100,12 +102,14 @@ TABLE: Final[dict[State, dict[Event, tuple[State, frozenset[Effect]]]]] = {
         _E.EARLIER_RECEIPT: (_S.APPLYING, _KEPT),
         _E.SUPERSEDE: (_S.REFUSED, _TOLD),
         _E.END: (_S.EXPIRED, _DONE_TOLD),
+        _E.CLEAR: (_S.CLEARED, _DONE),
     },
     _S.IN_FORCE: {
         _E.RECEIPT: (_S.CLOSED, _KEPT),
         _E.EARLIER_RECEIPT: (_S.IN_FORCE, _KEPT),
         _E.SUPERSEDE: (_S.IN_FORCE, _NOTHING),
         _E.END: (_S.EXPIRED, _DONE_TOLD),
+        _E.CLEAR: (_S.CLEARED, _DONE),
     },
     _S.IN_FORCE_PARTIAL: {
         _E.APPLY: (_S.APPLYING, _DONE),
@@ -116,6 +120,7 @@ TABLE: Final[dict[State, dict[Event, tuple[State, frozenset[Effect]]]]] = {
         _E.EARLIER_RECEIPT: (_S.IN_FORCE_PARTIAL, _KEPT),
         _E.SUPERSEDE: (_S.REFUSED, _TOLD),
         _E.END: (_S.EXPIRED, _DONE_TOLD),
+        _E.CLEAR: (_S.CLEARED, _DONE),
     },
     _S.LIFTED: {
         _E.RECEIPT: (_S.CLOSED, _KEPT),
@@ -138,11 +143,16 @@ TABLE: Final[dict[State, dict[Event, tuple[State, frozenset[Effect]]]]] = {
         _E.EARLIER_RECEIPT: (_S.CLOSED, _KEPT),
         _E.SUPERSEDE: (_S.CLOSED, _NOTHING),
         _E.END: (_S.EXPIRED, _DONE_TOLD),
+        _E.CLEAR: (_S.CLEARED, _DONE),
     },
     _S.EXPIRED: {
         _E.RECEIPT: (_S.EXPIRED, _KEPT),
         _E.EARLIER_RECEIPT: (_S.EXPIRED, _KEPT),
         _E.SUPERSEDE: (_S.EXPIRED, _NOTHING),
+    },
+    _S.CLEARED: {
+        _E.RECEIPT: (_S.CLEARED, _KEPT),
+        _E.EARLIER_RECEIPT: (_S.CLEARED, _KEPT),
     },
 }
 
@@ -161,7 +171,8 @@ def render() -> str:
         "# The life of an order",
         "",
         "Written from `sync/order_life.py`. What is not in the table can't happen. `new` is the moment before the",
-        "first commit; `refused` and `expired` are final, `closed` is final unless the order itself has an end.",
+        "first commit; `refused`, `expired` and `cleared` are final, `closed` unless the order itself has an end or a",
+        "clearance (clearance-life.md) lifts what it blocks; the clearance has confirmations of its own.",
         "",
         "| state | event | next state | effects |",
         "|---|---|---|---|",
@@ -188,4 +199,5 @@ _MEANING: Final = {
     Event.EARLIER_RECEIPT: "the receipt for a confirmation that a later one has replaced",
     Event.SUPERSEDE: "an opposite order with a higher serial rules every subject",
     Event.END: "the time that the order itself set has come",
+    Event.CLEAR: "a clearance lifted the last of its blocks: two people at the operator, after a clarification",
 }

@@ -193,6 +193,9 @@ def _story_lines(story: dict[str, Any]) -> Iterator[str]:
             nodes = ", ".join(node["node"] for node in (said["proof"] or {"nodes": ()})["nodes"])
             proof = f", proved on {nodes} at {said['revision']}" if nodes else ""
             yield f"    {said['arrived_at']} {said['status']}{why}{proof}"
+            if cleared := said.get("clearance"):
+                document = cleared["document"][:12]
+                yield f"      one number, after clarification {cleared['reference']} (document {document}…)"
             for gap in (said["coverage"] or {"not_covered": ()})["not_covered"][:10]:
                 yield f"      not covered: {gap['what']}: {gap['why']}"
 

@@ -362,7 +362,11 @@ class State:
             return  # authentic, but not about an order of ours: recorded and receipted, nothing more
         serial, kind, ticket, told_ms = rows[0]
         status = str(confirmation.status)
-        done = status == _DONE[kind] and confirmation.proof is not None
+        cleared = confirmation.clearance
+        if cleared is not None and cleared.left:
+            return  # it is told in the ticket's story; the rest of the order stays in force, and is confirmed as such
+        wanted = _DONE[kind] if cleared is None else "lifted"
+        done = status == wanted and confirmation.proof is not None
         # An order that a later one has overtaken has nothing left to wait for.
         over = done or (status == "refused" and str(confirmation.code) == "superseded")
         effective = confirmation.effective_at
@@ -372,7 +376,7 @@ class State:
             " done_ms=CASE WHEN ? THEN coalesce(done_ms, ?) ELSE done_ms END WHERE serial=?",
             (
                 _ms(now),
-                *(done, None if effective is None else _ms(effective)),
+                *(done and cleared is None, None if effective is None else _ms(effective)),
                 *(over, _ms(now), serial),
             ),
         )

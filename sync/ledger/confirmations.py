@@ -4,13 +4,13 @@ A confirmation is signed once and never changes; sending it twice is harmless. A
 were never orders, bounded so that a stranger who shouts can't fill the ledger.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from sync import schema
-from sync.codes import Code
-from sync.contract import Confirmation, Coverage, NotCovered, Proof, Receipt, Status, new_id
+from sync.codes import CATALOGUE, Code
+from sync.contract import Clearance, Confirmation, Coverage, NotCovered, Proof, Receipt, Status, new_id
 from sync.intake import Refusal
 from sync.ledger.transaction import Transaction, from_ms, maybe_time
 from sync.ledger.views import Outgoing
@@ -56,6 +56,44 @@ def queue(
     )
 
 
+def queue_clearance(
+    tx: Transaction,
+    order: sa.RowMapping,
+    status: Literal["lifted", "still_blocked_by"],
+    clearance: Clearance,
+    *,
+    number: int,
+    revision: str,
+    late: bool,
+    proof: Proof,
+    coverage: Coverage,
+) -> str:
+    """Sign and queue what clearance `number` did to one subject of a block order; the answer is its id."""
+    return _put(
+        tx,
+        Confirmation(
+            id=new_id(),
+            operator=tx.house.operator,
+            issued_at=tx.now,
+            order=order["id"],
+            serial=order["serial"],
+            ticket=order["ticket"],
+            status=status,
+            code=Code.CLEARED,
+            detail=CATALOGUE[Code.CLEARED].sentence,
+            late=late,
+            revision=revision,
+            proof=proof,
+            coverage=coverage,
+            received_at=from_ms(order["received_at"]),
+            effective_at=tx.now if status == "lifted" else None,
+            clearance=clearance,
+        ),
+        authentic=True,
+        clearance=number,
+    )
+
+
 def queue_refusal(tx: Transaction, refusal: Refusal, order: str | None) -> str | None:
     """Queue the refusal of a message. None when it was told already, or too many strangers' messages wait."""
     told = sa.select(_table.c.id).where(_table.c.message == refusal.message_sha256)
@@ -92,8 +130,9 @@ def again(tx: Transaction, confirmation: str) -> None:
 
 
 def latest(tx: Transaction, order: str) -> sa.RowMapping | None:
-    """The order's newest confirmation."""
-    found = tx.run(sa.select(_table).where(_table.c.order_id == order).order_by(_table.c.number.desc()).limit(1))
+    """The newest confirmation of the order itself; what clearances told of its subjects is not among them."""
+    own = sa.select(_table).where(_table.c.order_id == order, _table.c.clearance.is_(None))
+    found = tx.run(own.order_by(_table.c.number.desc()).limit(1))
     return found.mappings().first()
 
 
@@ -148,7 +187,7 @@ def backoff_ms(settings: LedgerSettings, attempts: int) -> int:
     return int(1000 * min(settings.resend_cap_s, settings.resend_first_s * 2 ** min(attempts - 1, 30)))
 
 
-def _put(tx: Transaction, body: Confirmation, *, authentic: bool) -> str:
+def _put(tx: Transaction, body: Confirmation, *, authentic: bool, clearance: int | None = None) -> str:
     tx.head.last_confirmation += 1
     tx.run(
         sa.insert(_table).values(
@@ -163,15 +202,17 @@ def _put(tx: Transaction, body: Confirmation, *, authentic: bool) -> str:
             queued_at=tx.now_ms,
             next_at=tx.now_ms,
             attempts=0,
+            clearance=clearance,
         )
     )
     return body.id
 
 
 def _with_exceptions(tx: Transaction, order: str, coverage: Coverage | None) -> Coverage | None:
-    """The coverage, with every subject of the order that is held, refused or ruled by a later order."""
+    """The coverage, with every subject of the order that is held, refused, ruled by a later order or cleared."""
     c = schema.order_subjects.c
-    left_out = sa.and_(c.order_id == order, c.state.in_(("held", "refused", "superseded")))
+    cleared = sa.and_(c.state == "ended", c.code == Code.CLEARED)
+    left_out = sa.and_(c.order_id == order, sa.or_(c.state.in_(("held", "refused", "superseded")), cleared))
     total = tx.run(sa.select(sa.func.count()).where(left_out)).scalar_one()
     if total == 0:
         return coverage
@@ -181,7 +222,7 @@ def _with_exceptions(tx: Transaction, order: str, coverage: Coverage | None) -> 
         for subject, state, code in rows
     ]
     if total > len(named):
-        named.append(NotCovered(what=f"{total - len(named)} more subjects", why="held, refused or superseded"))
+        named.append(NotCovered(what=f"{total - len(named)} more subjects", why="held, refused, superseded or cleared"))
     given = coverage or Coverage()
     return Coverage(covered=given.covered, not_covered=(*given.not_covered, *named)[:10_000])
 

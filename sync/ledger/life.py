@@ -75,7 +75,7 @@ def _times(tx: Transaction, before: sa.RowMapping, state: State, after: State) -
             return {"effective_at": tx.now_ms}
         case State.IN_FORCE_PARTIAL:
             return {"partial_at": before["partial_at"] or tx.now_ms}
-        case State.CLOSED | State.REFUSED | State.EXPIRED:
+        case State.CLOSED | State.REFUSED | State.EXPIRED | State.CLEARED:
             return {"closed_at": before["closed_at"] or tx.now_ms}
         case _:
             return {}

@@ -1,8 +1,9 @@
 """Which order rules a subject: for each subject the highest serial does, in whatever sequence the orders came.
 
 An order's subject is `clear` (through the gate, not yet applied), `active`, `held`, `refused`, `superseded` (opposed by
-an order with a higher serial) or `ended` (its order's own time has come). Only what is neither held nor refused
-counts: a held order rules nothing until it is approved, and then takes the place that its serial gives it.
+an order with a higher serial) or `ended` (its order's own time has come, or a clearance lifted it). Only what is
+neither held nor refused counts: a held order rules nothing until it is approved, and then takes the place that its
+serial gives it.
 """
 
 from collections import defaultdict
@@ -109,6 +110,34 @@ def end(tx: Transaction, order: str) -> int:
             life.place(tx, ended)
             life.move(tx, ended, Event.END)
     return len(mine)
+
+
+def release(tx: Transaction, subject: str, why: str) -> list[str]:
+    """End what orders say of exactly this subject, by a clearance; the orders, lowest serial first.
+
+    Publishing, and then `finish_released`, are the caller's. To a lower serial that comes late the subject stays ended;
+    a higher one blocks it again.
+    """
+    c = _subjects.c
+    active = (
+        sa.select(c.order_id, c.position)
+        .join(_orders, _orders.c.id == c.order_id)
+        .where(c.subject == subject, c.state == "active", _orders.c.kind == "block")
+        .order_by(c.serial)
+    )
+    places = [(found.order_id, found.position) for found in tx.run(active)]
+    _end_order_rules(tx, [subject], why)
+    _mark(tx, places, "ended", Code.CLEARED, why)
+    return [order for order, _ in places]
+
+
+def finish_released(tx: Transaction, orders: Iterable[str], why: str) -> None:
+    """Clear those of the orders that block nothing any more."""
+    for order in orders:
+        left = life.counts(tx, order)
+        if not left.get("active") and not left.get("held"):
+            life.place(tx, order)
+            life.move(tx, order, Event.CLEAR, code=Code.CLEARED, detail=why)
 
 
 def _clear(tx: Transaction, order: str) -> dict[str, int]:

@@ -5,7 +5,7 @@ here and its reason beside it. Each file has the tables of one noun.
 """
 
 from sync.schema.access import people, replies, sessions, tokens
-from sync.schema.acts import clearances, requests, reveals, transitions
+from sync.schema.acts import clearance_orders, clearances, requests, reveals, transitions
 from sync.schema.base import metadata
 from sync.schema.journal import checkpoints, head, journal
 from sync.schema.list import entries, hit_calls, revisions, rule_hits, rule_spans, rules
@@ -25,6 +25,7 @@ __all__ = [
     "advisories",
     "approvals",
     "checkpoints",
+    "clearance_orders",
     "clearances",
     "confirmations",
     "entries",

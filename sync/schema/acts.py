@@ -1,6 +1,17 @@
 """What people do to rules and numbers beyond a single step: transitions, second persons, clearances, reveals."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
 
 from sync.schema.base import metadata
 
@@ -43,7 +54,7 @@ requests = Table(
     Index("requests_by_about", "about"),
 )
 
-# A number that may have been blocked wrongly, from the question to the proof that it passes.
+# A number that may have been blocked wrongly, from the question to the proof that it passes (sync/clearance_life.py).
 clearances = Table(
     "clearances",
     metadata,
@@ -51,22 +62,34 @@ clearances = Table(
     Column("kind", Text, nullable=False),  # clarification, reassigned
     Column("subject", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("reference", Text),
-    Column("document", Text),  # SHA-256 of the document, which stays outside
     Column("opened_at", BigInteger, nullable=False),
     Column("opened_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("deadline", BigInteger, nullable=False),
-    Column("approved_by", Text),
+    Column("reference", Text),
+    Column("document", Text),  # SHA-256 of the document, which stays outside
+    Column("request", Integer, ForeignKey("requests.id")),  # the newest: who asked, who decided, why
     Column("approved_at", BigInteger),
     Column("epoch", Integer),
     Column("n", BigInteger),
-    Column("proof", LargeBinary),  # what the nodes answered, JSON
+    Column("exception", Integer, ForeignKey("rules.id")),  # the allow rule made for it
+    Column("proof", LargeBinary),  # what the nodes answered last: {"verdict", "proof", "coverage"}, JSON
     Column("lifted_at", BigInteger),
     Column("closed_at", BigInteger),
-    Column("outcome", Text),
+    Column("again_by", Text, ForeignKey("orders.id")),  # the later order that blocks the number again
+    Column("again_at", BigInteger),
+    Column("warned", Integer, nullable=False, server_default="0"),  # that it is overdue was told
     Index("clearances_by_state", "state", "deadline"),
     Index("clearances_by_subject", "subject"),
+)
+
+# The orders whose block on the number a clearance lifted: each gets its own confirmation.
+clearance_orders = Table(
+    "clearance_orders",
+    metadata,
+    Column("clearance", Integer, ForeignKey("clearances.id"), nullable=False),
+    Column("order_id", Text, ForeignKey("orders.id"), nullable=False),
+    PrimaryKeyConstraint("clearance", "order_id"),
 )
 
 # A number shown to one person for a moment: where it stands, never the number.

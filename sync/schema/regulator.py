@@ -132,9 +132,11 @@ confirmations = Table(
     Column("sent_at", BigInteger),
     Column("receipt_at", BigInteger),
     Column("receipt", Text),
+    Column("clearance", Integer),  # it speaks of one subject that this clearance lifted
     Index("confirmations_by_order", "order_id", "number"),
     Index("confirmations_due", "next_at", "number", sqlite_where=text("next_at IS NOT NULL")),
     Index("confirmations_by_message", "message", sqlite_where=text("message IS NOT NULL")),
+    Index("confirmations_by_clearance", "clearance", sqlite_where=text("clearance IS NOT NULL")),
 )
 
 order_hours = Table(

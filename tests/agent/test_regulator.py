@@ -258,6 +258,29 @@ async def test_an_unblock_reopens_and_closes_the_ticket(api: Api, operator: Oper
     await wait_for_state(api, block["ticket"], "closed")
 
 
+async def test_a_clearance_is_receipted_and_ends_an_order_only_when_nothing_of_it_is_left(
+    api: Api, operator: Operator
+) -> None:
+    await api.post("/orders", {"kind": "block", "subjects": [NUMBER, "+6281234567891"]})
+    await until(lambda: operator.orders)
+    order = operator.order()
+    clearance = {
+        "subject": NUMBER,
+        "cause": "clarification",
+        "reference": "KL-7",
+        "document": "ab" * 32,
+        "approved_at": datetime.now(UTC),
+    }
+    for left in (1, 0):
+        said = await operator.confirm(order, "lifted", code="cleared", clearance={**clearance, "left": left})
+        await until(lambda said=said: operator.receipts and operator.receipts[-1].confirmation == said.id)  # type: ignore[misc]
+        assert operator.receipts[-1].status == "lifted"
+        assert await state_of(api, order.ticket) == ("ordered" if left else "closed")
+    (told,) = (await api.get(f"/tickets/{order.ticket}"))["orders"]
+    assert (told["status"], told["code"], told["effective_after_s"]) == ("lifted", "cleared", None)
+    assert [c["clearance"]["left"] for c in told["confirmations"]] == [1, 0]
+
+
 async def test_a_list_is_one_message(api: Api, operator: Operator) -> None:
     numbers = [f"+62812{n:08d}" for n in range(3104)]
     sent = await api.post("/orders", {"kind": "block", "subjects": numbers})

@@ -120,11 +120,28 @@ confirmations = st.fixed_dictionaries(
         "message": st.none() | st.just("ab" * 32),
     }
 ).map(Confirmation.model_validate)
+clearances = st.fixed_dictionaries(
+    {
+        "subject": subjects,
+        "cause": st.sampled_from(["clarification", "reassigned"]),
+        "reference": texts,
+        "document": st.just("ab" * 32),
+        "approved_at": moments,
+        "left": counts,
+    }
+)
+cleared = st.builds(
+    lambda said, order, status, clearance: Confirmation.model_validate(
+        {**said.model_dump(), "order": order, "status": status, "clearance": clearance}
+    ),
+    *(confirmations, ids, st.sampled_from(["lifted", "still_blocked_by"]), clearances),
+)
 messages = st.one_of(
     orders(),
     st.builds(Advisory, **common, serial=serials, prefix=subjects, office=texts, reason=texts),
     st.builds(Receipt, **common, confirmation=ids, order=st.none() | ids, status=st.just("in_force")),
     confirmations,
+    cleared,
     st.builds(
         Resend,
         **common,
@@ -180,6 +197,30 @@ def test_times_are_written_in_utc() -> None:
 def test_a_range_runs_forwards() -> None:
     with pytest.raises(ValidationError, match=r"the range 5\.\.4 runs backwards"):
         Resend(id=new_id(), operator="operator", issued_at=NOON, serials=((5, 4),))
+
+
+def test_a_clearance_lifts_and_names_its_order() -> None:
+    said = {
+        "id": new_id(),
+        "operator": "operator",
+        "issued_at": NOON,
+        "received_at": NOON,
+        "late": False,
+        "order": new_id(),
+        "status": "lifted",
+        "clearance": {
+            "subject": "+6281234567890",
+            "cause": "clarification",
+            "reference": "KL-7",
+            "document": "ab" * 32,
+            "approved_at": NOON,
+            "left": 0,
+        },
+    }
+    assert Confirmation.model_validate(said).clearance is not None
+    for wrong in ({"order": None}, {"status": "in_force"}, {"clearance": {**said["clearance"], "document": "ab"}}):  # type: ignore[dict-item]
+        with pytest.raises(ValidationError):
+            Confirmation.model_validate({**said, **wrong})
 
 
 def test_topics() -> None:

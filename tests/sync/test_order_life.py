@@ -16,13 +16,16 @@ LEGAL = {
     "applying": {
         "apply": "applying", "refuse_rest": "applying", "proved": "in_force", "proved_partly": "in_force_partial",
         "passes": "lifted", "caught": "still_blocked_by", "earlier_receipt": "applying", "supersede": "refused",
-        "end": "expired",
+        "end": "expired", "clear": "cleared",
     },
-    "in_force": {"receipt": "closed", "earlier_receipt": "in_force", "supersede": "in_force", "end": "expired"},
+    "in_force": {
+        "receipt": "closed", "earlier_receipt": "in_force", "supersede": "in_force", "end": "expired",
+        "clear": "cleared",
+    },
     "in_force_partial": {
         "apply": "applying", "refuse_rest": "in_force_partial", "proved": "in_force",
         "proved_partly": "in_force_partial", "receipt": "in_force_partial", "earlier_receipt": "in_force_partial",
-        "supersede": "refused", "end": "expired",
+        "supersede": "refused", "end": "expired", "clear": "cleared",
     },
     "lifted": {"receipt": "closed", "earlier_receipt": "lifted", "supersede": "lifted"},
     "still_blocked_by": {
@@ -30,8 +33,9 @@ LEGAL = {
         "earlier_receipt": "still_blocked_by", "supersede": "refused",
     },
     "refused": {"receipt": "refused", "earlier_receipt": "refused", "supersede": "refused"},
-    "closed": {"earlier_receipt": "closed", "supersede": "closed", "end": "expired"},
+    "closed": {"earlier_receipt": "closed", "supersede": "closed", "end": "expired", "clear": "cleared"},
     "expired": {"receipt": "expired", "earlier_receipt": "expired", "supersede": "expired"},
+    "cleared": {"receipt": "cleared", "earlier_receipt": "cleared"},
 }  # fmt: skip
 
 
@@ -68,15 +72,16 @@ def test_only_proof_confirms_what_is_in_force() -> None:
 def test_every_open_state_can_end_and_final_ones_stay() -> None:
     reached = {state: {after for after, _ in row.values()} - {state} for state, row in TABLE.items()}
     for state in State:
-        assert bool(reached[state]) == (state not in (State.REFUSED, State.EXPIRED)), state
-    assert OPEN | {State.NEW, State.REFUSED, State.CLOSED, State.EXPIRED} == set(State)
+        assert bool(reached[state]) == (state not in (State.REFUSED, State.EXPIRED, State.CLEARED)), state
+    assert OPEN | {State.NEW, State.REFUSED, State.CLOSED, State.EXPIRED, State.CLEARED} == set(State)
     assert AWAITING_PROOF < OPEN
 
 
 def test_every_change_that_the_regulator_must_know_is_confirmed() -> None:
     for state, row in TABLE.items():
         for after, effects in row.values():
-            if after is not state and after not in (State.APPLYING, State.CLOSED):
+            # The clearance that clears an order has a confirmation of its own (test_clearance_life.py).
+            if after is not state and after not in (State.APPLYING, State.CLOSED, State.CLEARED):
                 assert Effect.CONFIRM in effects, (state, after)
 
 

@@ -17,24 +17,53 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("reference", sa.Text(), nullable=True),
-        sa.Column("document", sa.Text(), nullable=True),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("opened_by", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("deadline", sa.BigInteger(), nullable=False),
-        sa.Column("approved_by", sa.Text(), nullable=True),
+        sa.Column("reference", sa.Text(), nullable=True),
+        sa.Column("document", sa.Text(), nullable=True),
+        sa.Column("request", sa.Integer(), nullable=True),
         sa.Column("approved_at", sa.BigInteger(), nullable=True),
         sa.Column("epoch", sa.Integer(), nullable=True),
         sa.Column("n", sa.BigInteger(), nullable=True),
+        sa.Column("exception", sa.Integer(), nullable=True),
         sa.Column("proof", sa.LargeBinary(), nullable=True),
         sa.Column("lifted_at", sa.BigInteger(), nullable=True),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
-        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("again_by", sa.Text(), nullable=True),
+        sa.Column("again_at", sa.BigInteger(), nullable=True),
+        sa.Column("warned", sa.Integer(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["again_by"],
+            ["orders.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["exception"],
+            ["rules.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["request"],
+            ["requests.id"],
+        ),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("clearances_by_state", "clearances", ["state", "deadline"], unique=False)
     op.create_index("clearances_by_subject", "clearances", ["subject"], unique=False)
+    op.create_table(
+        "clearance_orders",
+        sa.Column("clearance", sa.Integer(), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["clearance"],
+            ["clearances.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["order_id"],
+            ["orders.id"],
+        ),
+        sa.PrimaryKeyConstraint("clearance", "order_id"),
+    )
     op.create_table(
         "requests",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -99,3 +128,11 @@ def upgrade() -> None:
     op.add_column("rules", sa.Column("version", sa.Integer(), server_default="1", nullable=False))
     op.add_column("rules", sa.Column("expected", sa.Integer(), nullable=True))
     op.add_column("rules", sa.Column("warned", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("confirmations", sa.Column("clearance", sa.Integer(), nullable=True))
+    op.create_index(
+        "confirmations_by_clearance",
+        "confirmations",
+        ["clearance"],
+        unique=False,
+        sqlite_where=sa.text("clearance IS NOT NULL"),
+    )
