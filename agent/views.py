@@ -1,14 +1,12 @@
 """What people may see of orders and rules: records for API and command line, with numbers masked."""
 
-import re
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from agent.masking import mask_text
 from sip_filter.number import Number, parse_subject
 from sync.ledger import OrderStory, OrderView, RequestView, RuleView
-
-_DIGITS = re.compile(r"(\+?\d{4})\d{3,}")
 
 
 def mask(subject: str) -> str:
@@ -18,8 +16,8 @@ def mask(subject: str) -> str:
 
 
 def mask_digits(text: str) -> str:
-    """A text in which a number may stand: of seven digits or more only the first four are left."""
-    return _DIGITS.sub(lambda found: f"{found[1]}•••••", text)
+    """A text in which a number may stand: of seven digits or more only the first four are left (agent/masking.py)."""
+    return mask_text(text)
 
 
 def order_record(order: OrderView) -> dict[str, Any]:
