@@ -5,7 +5,7 @@ Begin with the table in roles.py; viewer.py says who asks, guard.py keeps routes
 
 from agent.access.guard import Door, LocalDoor, needs, needs_any
 from agent.access.roles import TABLE, Permission, Role
-from agent.access.viewer import Forbidden, NotSignedIn, Viewer
+from agent.access.viewer import Forbidden, NotSignedIn, StepUpNeeded, Viewer
 
 __all__ = [
     "TABLE",
@@ -15,6 +15,7 @@ __all__ = [
     "NotSignedIn",
     "Permission",
     "Role",
+    "StepUpNeeded",
     "Viewer",
     "needs",
     "needs_any",

@@ -18,6 +18,10 @@ class Forbidden(Exception):
     """This viewer may not do that. Its text names the permission."""
 
 
+class StepUpNeeded(Forbidden):
+    """This viewer may do that once the second factor was shown again. Its text says so."""
+
+
 @dataclass(frozen=True)
 class Viewer:
     """Who asks. `name` is what the journal and the pages carry."""

@@ -8,10 +8,10 @@ Every path begins with /v1. Numbers are masked here, on the server, whoever asks
 from fastapi import FastAPI
 
 from agent.access import Door, LocalDoor
-from agent.api import alarms, approvals, errors, explain, orders, rules, status, store
+from agent.api import alarms, approvals, errors, explain, orders, reveals, rules, status, store
 from agent.wiring import Parts
 
-_NOUNS = (status, orders, rules, explain, store, alarms, approvals)
+_NOUNS = (status, orders, rules, explain, store, alarms, approvals, reveals)
 
 
 def app(parts: Parts, door: Door | None = None) -> FastAPI:

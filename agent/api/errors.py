@@ -9,14 +9,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from agent.access import Forbidden, NotSignedIn
-from sync.ledger import ChangedMeanwhileError, LedgerError, LedgerUnavailable, NotFoundError
+from agent.access import Forbidden, NotSignedIn, StepUpNeeded
+from sync.ledger import ChangedMeanwhileError, LedgerError, LedgerUnavailable, NotFoundError, QuotaFullError
 
 CODES: Final[dict[type[Exception], tuple[int, str]]] = {
     NotSignedIn: (401, "not_signed_in"),
+    StepUpNeeded: (403, "step_up_needed"),
     Forbidden: (403, "forbidden"),
     NotFoundError: (404, "not_found"),
     ChangedMeanwhileError: (412, "changed_meanwhile"),
+    QuotaFullError: (429, "quota_full"),
     LedgerError: (409, "refused"),
     ValueError: (422, "invalid"),
     LedgerUnavailable: (503, "ledger_unavailable"),
