@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from agent.access import Forbidden, NotSignedIn, StepUpNeeded
-from sync.ledger import ChangedMeanwhileError, LedgerError, LedgerUnavailable, NotFoundError, QuotaFullError
+from sync.ledger import ChangedMeanwhileError, LedgerError, LedgerUnavailable, NotFoundError
 
 CODES: Final[dict[type[Exception], tuple[int, str]]] = {
     NotSignedIn: (401, "not_signed_in"),
@@ -18,7 +18,6 @@ CODES: Final[dict[type[Exception], tuple[int, str]]] = {
     Forbidden: (403, "forbidden"),
     NotFoundError: (404, "not_found"),
     ChangedMeanwhileError: (412, "changed_meanwhile"),
-    QuotaFullError: (429, "quota_full"),
     LedgerError: (409, "refused"),
     ValueError: (422, "invalid"),
     LedgerUnavailable: (503, "ledger_unavailable"),

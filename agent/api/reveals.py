@@ -14,7 +14,7 @@ from pydantic import Field
 from agent.access import Forbidden, Permission, StepUpNeeded, Viewer, needs, needs_any
 from agent.api.bodies import Body, TheParts
 from agent.api.paging import After, Limit, page
-from agent.views import mask_digits
+from agent.views import mask_digits, request_record
 from agent.wiring import Parts
 from sync.ledger import Asked, Ledger, NotFoundError, RevealView
 
@@ -38,18 +38,25 @@ class NewReveal(Body):
 
 
 @router.post("", status_code=201)
-async def reveal(body: NewReveal, parts: TheParts, viewer: Revealer) -> dict[str, Any]:
-    """Put a reveal into the journal; the number itself is read at `GET /v1/reveals/{id}`, by this session."""
+async def reveal(body: NewReveal, parts: TheParts, viewer: Revealer, response: Response) -> dict[str, Any]:
+    """Put a reveal into the journal; the number itself is read at `GET /v1/reveals/{id}`, by this session.
+
+    Above a quota 202: a second person has to agree, then the same request is made again.
+    """
     now = datetime.now(UTC)
     session = _session(viewer)
     if not viewer.stepped_up(now):
         raise StepUpNeeded("show your second factor again: a number is revealed within 5 minutes of that")
     asked = Asked(body.about, body.position, body.code, _reason(body.reason), body.ticket)
-    view, unusual = await parts.ledger.change(Ledger.reveal, asked, viewer.name, session, parts.settings.reveal, now)
-    for one in unusual:
+    done = await parts.ledger.change(Ledger.reveal, asked, viewer.name, session, parts.settings.reveal, now)
+    if done.waits is not None:
+        response.status_code = 202
+        return {"approval": request_record(done.waits)}
+    for one in done.unusual:
         kind = "reveal_honey" if one.kind == "honey" else "reveal_unusual"
         parts.alarms.raise_(kind, f"{viewer.name} revealed a number: {one.text}", viewer.name)
-    return reveal_record(view)
+    assert done.reveal is not None
+    return reveal_record(done.reveal)
 
 
 @router.get("")

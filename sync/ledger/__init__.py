@@ -7,7 +7,7 @@ journal's arithmetic in sync/journal.py. `LedgerUnavailable` means: acknowledge 
 from sync.ledger.alarms import AlarmRecord
 from sync.ledger.audit import verify_file
 from sync.ledger.ledger import Ledger
-from sync.ledger.reveals import Asked, QuotaFullError, RevealView, Shown
+from sync.ledger.reveals import Asked, RevealView, Shown
 from sync.ledger.rules import RuleRefusedError
 from sync.ledger.store import LedgerError, LedgerUnavailable, NotFoundError, backup
 from sync.ledger.versions import ChangedMeanwhileError
@@ -51,7 +51,6 @@ __all__ = [
     "OrderView",
     "Outcome",
     "Outgoing",
-    "QuotaFullError",
     "RequestView",
     "RevealView",
     "RevisionRow",

@@ -5,9 +5,10 @@ The permissions are the texts of agent/access/roles.py; a test holds them togeth
 
 from typing import Final
 
-from sync.ledger import approvals
+from sync.ledger import approvals, reveals
 from sync.ledger.requests import Act
 
 TABLE: Final[dict[str, Act]] = {
     approvals.ACT: Act("orders.decide", approvals.countersigned),
+    reveals.ACT: Act("numbers.countersign", reveals.agreed),
 }

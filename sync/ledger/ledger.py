@@ -55,7 +55,6 @@ from sync.ledger.views import (
     Verification,
 )
 from sync.order_life import State
-from sync.reveal import Unusual
 from sync.settings import LedgerSettings
 from sync.settings_reveal import RevealSettings
 
@@ -317,8 +316,8 @@ class Ledger:
 
     def reveal(
         self, asked: numbers.Asked, person: str, session: str, settings: RevealSettings, now: datetime
-    ) -> tuple[numbers.RevealView, tuple[Unusual, ...]]:
-        """Record that a person is shown a number; what is unusual about it. Show nothing before this has returned."""
+    ) -> numbers.Revealed:
+        """Record that a person is shown a number, or ask a second person. Show nothing before this has returned."""
         with self._change(now) as tx:
             return numbers.reveal(tx, asked, person, session, settings)
 

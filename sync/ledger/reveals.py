@@ -7,15 +7,20 @@ The transaction that makes a reveal is durable before anything of it is shown. I
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 import sqlalchemy as sa
 
 from sip_filter.number import Number
 from sync import schema
+from sync.ledger import requests
 from sync.ledger.store import LedgerError, NotFoundError
 from sync.ledger.transaction import Transaction, from_ms, to_ms
+from sync.ledger.views import RequestView
 from sync.reveal import Earlier, Unusual, history, judge
 from sync.settings_reveal import RevealSettings
+
+ACT: Final = "reveal.more"
 
 _reveals, _requests = schema.reveals, schema.requests
 _DAY = timedelta(days=1)
@@ -57,16 +62,20 @@ class Shown:
     text: str
 
 
-class QuotaFullError(LedgerError):
-    """One more needs a second person. Its text names the count and the limit."""
+@dataclass(frozen=True)
+class Revealed:
+    """What came of asking: a reveal and what is unusual about it, or the request that waits for a second person."""
+
+    reveal: RevealView | None
+    unusual: tuple[Unusual, ...] = ()
+    waits: RequestView | None = None
 
 
-def reveal(
-    tx: Transaction, asked: Asked, person: str, session: str, settings: RevealSettings
-) -> tuple[RevealView, tuple[Unusual, ...]]:
+def reveal(tx: Transaction, asked: Asked, person: str, session: str, settings: RevealSettings) -> Revealed:
     """Record a reveal; it can be read once this transaction is durable. An earlier one of the person ends with it.
 
-    Raises QuotaFullError, NotFoundError, LedgerError for a code that is none and for what is not masked.
+    Above a quota a second person is asked first; who was agreed with asks the same again and gets it, once. Raises
+    NotFoundError, and LedgerError for a code that is none and for what is not masked.
     """
     if asked.code not in settings.codes:
         raise LedgerError(f"the code is none of {', '.join(settings.codes)} (reveal.codes)")
@@ -76,7 +85,11 @@ def reveal(
     if judged.too_many is not None:
         request = _agreed(tx, asked, person, settings)
         if request is None:
-            raise QuotaFullError(judged.too_many)
+            until = tx.now + timedelta(hours=tx.house.settings.second_person_hours)
+            body = {"position": asked.position, "code": asked.code, "ticket": asked.ticket}
+            return Revealed(
+                None, waits=requests.ask(tx, ACT, asked.about, body, judged.too_many, person, asked.reason, until)
+            )
     tx.run(
         sa.update(_reveals).where(_reveals.c.person == person, _reveals.c.ends_at > tx.now_ms).values(ends_at=tx.now_ms)
     )
@@ -94,7 +107,11 @@ def reveal(
     body = {**vars(asked), "reveal": made[0], "seconds": settings.seconds, "unusual": row["unusual"]}
     del body["about"]
     tx.journal("number.reveal", person, asked.about, body)
-    return _view(tx.connection, made[0]), judged.unusual
+    return Revealed(_view(tx.connection, made[0]), judged.unusual)
+
+
+def agreed(tx: Transaction, request: RequestView, actor: str, reason: str) -> None:
+    """Nothing follows by itself: its author makes the reveal within reveal.approved_s, and it is recorded then."""
 
 
 def shown(connection: sa.Connection, reveal_id: int, person: str, session: str, now_ms: int) -> Shown | None:
@@ -141,7 +158,7 @@ def _agreed(tx: Transaction, asked: Asked, person: str, settings: RevealSettings
     found: int | None = tx.connection.execute(
         sa.select(c.id)
         .where(
-            c.act == "reveal.more",
+            c.act == ACT,
             c.about == asked.about,
             c.author == person,
             c.state == "approved",

@@ -145,7 +145,22 @@ async def test_the_quota_holds_whatever_the_session(agent: Inside) -> None:
         )
         assert answer.status_code == 201
     answer = await agent.http(later(SRI, "s99")).post("/v1/reveals", json={"about": block, "position": 20, **WHY})
-    assert answer.status_code in (202, 429) and "reveal.per_hour" in answer.text
+    waits = answer.json()["approval"]
+    assert answer.status_code == 202 and "reveal.per_hour" in waits["why"]
+    own = await agent.http(person("sri", Role.SUPERVISOR)).post(
+        f"/v1/approvals/{waits['id']}/approve", json={"reason": "fine by me"}
+    )
+    assert own.status_code == 409
+    peer = await agent.http(person("budi", Role.OPERATOR)).post(
+        f"/v1/approvals/{waits['id']}/approve", json={"reason": "fine by me"}
+    )
+    assert peer.status_code == 403
+    agreed = await agent.http(person("adi", Role.SUPERVISOR)).post(
+        f"/v1/approvals/{waits['id']}/approve", json={"reason": "many complaints today"}
+    )
+    assert agreed.status_code == 200
+    again = await agent.http(later(SRI, "s99")).post("/v1/reveals", json={"about": block, "position": 20, **WHY})
+    assert again.status_code == 201
 
 
 async def test_the_review_list_is_masked_and_others_see_their_own(agent: Inside) -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.ledger import Asked, LedgerError, LedgerUnavailable, NotFoundError, QuotaFullError
-from sync.reveal import Earlier, judge
+from sync.ledger import Asked, LedgerError, LedgerUnavailable, NotFoundError, RevealView
+from sync.reveal import Earlier, Unusual, judge
 from sync.settings_reveal import RevealSettings
 from tests.sync.house import NOON, World, order
 
@@ -87,6 +87,12 @@ def asked(about: str, position: int = 0, **fields: str) -> Asked:
     return Asked(about, position, given["code"], given["reason"], given["ticket"])
 
 
+def made(world: World, asked: Asked, person: str, session: str) -> tuple[RevealView, tuple[Unusual, ...]]:
+    done = world.ledger.reveal(asked, person, session, SETTINGS, world.now)
+    assert done.reveal is not None and done.waits is None
+    return done.reveal, done.unusual
+
+
 @pytest.fixture
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = World(tmp_path_factory.mktemp("reveal") / "ledger.sqlite")
@@ -97,7 +103,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def test_a_reveal_is_in_the_journal_without_its_number(world: World) -> None:
     block = order(1, f"+{NUMBER}", "+6281234567000")
     world.take(block)
-    view, unusual = world.ledger.reveal(asked(block.id, 1), "budi", "s1", SETTINGS, world.now)
+    view, unusual = made(world, asked(block.id, 1), "budi", "s1")
     record = world.ledger.journal(world.ledger.status(world.now).journal - 1)[0]
     assert (record.kind, record.actor) == ("number.reveal", "budi")
     assert record.body["reveal"] == view.id and record.body["reason"] == "the caller asks which"
@@ -111,7 +117,7 @@ def test_a_reveal_is_in_the_journal_without_its_number(world: World) -> None:
 def test_only_the_session_that_asked_reads_it_and_only_for_its_time(world: World) -> None:
     block = order(1, f"+{NUMBER}")
     world.take(block)
-    view, _ = world.ledger.reveal(asked(block.id), "budi", "s1", SETTINGS, world.now)
+    view, _ = made(world, asked(block.id), "budi", "s1")
     for person, session in (("budi", "s2"), ("sri", "s1"), ("sri", "s2")):
         with pytest.raises(NotFoundError):
             world.ledger.revealed(view.id, person, session, world.now)
@@ -126,9 +132,9 @@ def test_only_the_session_that_asked_reads_it_and_only_for_its_time(world: World
 def test_one_at_a_time(world: World) -> None:
     block = order(1, f"+{NUMBER}", "+6281234567000")
     world.take(block)
-    first, _ = world.ledger.reveal(asked(block.id, 0), "budi", "s1", SETTINGS, world.now)
-    other, _ = world.ledger.reveal(asked(block.id, 0), "sri", "s2", SETTINGS, world.now)
-    second, _ = world.ledger.reveal(asked(block.id, 1), "budi", "s1", SETTINGS, world.now)
+    first, _ = made(world, asked(block.id, 0), "budi", "s1")
+    other, _ = made(world, asked(block.id, 0), "sri", "s2")
+    second, _ = made(world, asked(block.id, 1), "budi", "s1")
     assert world.ledger.revealed(first.id, "budi", "s1", world.now) is None
     assert world.ledger.revealed(second.id, "budi", "s1", world.now) is not None
     assert world.ledger.revealed(other.id, "sri", "s2", world.now) is not None
@@ -146,7 +152,7 @@ def test_what_can_not_be_revealed(world: World) -> None:
             world.ledger.reveal(asked(about, position), "budi", "s1", SETTINGS, world.now)
     with pytest.raises(LedgerError, match=r"reveal\.codes"):
         world.ledger.reveal(asked(allow.id, code="curious"), "budi", "s1", SETTINGS, world.now)
-    view, _ = world.ledger.reveal(asked(allow.id), "budi", "s1", SETTINGS, world.now)
+    view, _ = made(world, asked(allow.id), "budi", "s1")
     shown = world.ledger.revealed(view.id, "budi", "s1", world.now)
     assert shown is not None and shown.text == f"+{NUMBER}"
 
@@ -157,10 +163,7 @@ def test_the_quota_counts_a_person_whatever_the_session(world: World) -> None:
     for place in range(20):
         world.ledger.reveal(asked(block.id, place), "budi", f"s{place}", SETTINGS, world.now)
         world.pass_time(seconds=1)
-    before = world.ledger.status(world.now).journal
-    with pytest.raises(QuotaFullError, match=r"reveal\.per_hour"):
-        world.ledger.reveal(asked(block.id, 20), "budi", "fresh", SETTINGS, world.now)
-    assert world.ledger.status(world.now).journal == before
+    assert world.ledger.reveal(asked(block.id, 20), "budi", "fresh", SETTINGS, world.now).waits is not None
     world.ledger.reveal(asked(block.id, 20), "sri", "s1", SETTINGS, world.now)
     assert "baseline" in world.ledger.reveals("budi", 1)[0].unusual
     assert [view.person for view in world.ledger.reveals(None, 2)] == ["sri", "budi"]
@@ -182,3 +185,44 @@ def test_without_a_durable_record_nothing_is_shown(world: World, monkeypatch: py
     assert world.ledger.reveals() == []
     with pytest.raises(NotFoundError):
         world.ledger.revealed(1, "budi", "s1", world.now)
+
+
+def test_above_the_quota_a_second_person_agrees_to_one_number_once(world: World) -> None:
+    block = order(1, *(f"+{digits}" for digits in FAR[:30]))
+    world.take(block)
+    for place in range(20):
+        world.ledger.reveal(asked(block.id, place), "budi", "s1", SETTINGS, world.now)
+    waits = world.ledger.reveal(asked(block.id, 20), "budi", "s1", SETTINGS, world.now).waits
+    assert waits is not None and "reveal.per_hour" in waits.why and waits.body["position"] == 20
+    with pytest.raises(LedgerError, match="asks for this already"):
+        world.ledger.reveal(asked(block.id, 20), "budi", "s1", SETTINGS, world.now)
+    with pytest.raises(LedgerError, match="by its author"):
+        world.ledger.approve_request(waits.id, "budi", "fine by me", world.now)
+    world.ledger.approve_request(waits.id, "adi", "a long list of complaints", world.now)
+    with pytest.raises(NotFoundError):
+        world.ledger.revealed(21, "budi", "s1", world.now)
+    other = world.ledger.reveal(asked(block.id, 21), "budi", "s1", SETTINGS, world.now)
+    assert other.reveal is None, "another number than the one agreed to"
+    sri = world.ledger.reveal(asked(block.id, 20), "sri", "s2", SETTINGS, world.now)
+    assert sri.reveal is not None, "somebody else's quota and agreement are their own"
+    view, _ = made(world, asked(block.id, 20), "budi", "s1")
+    shown = world.ledger.revealed(view.id, "budi", "s1", world.now)
+    assert shown is not None and shown.text == f"+{FAR[20]}"
+    with pytest.raises(LedgerError):  # the other number's request is still open, and this one was used up
+        world.ledger.reveal(asked(block.id, 20), "budi", "s1", SETTINGS, world.now)
+    world.check()
+
+
+def test_an_agreement_has_its_time(world: World) -> None:
+    block = order(1, *(f"+{digits}" for digits in FAR[:101]))
+    world.take(block)
+    for place in range(100):
+        if place % 20 == 0:
+            world.pass_time(hours=1)
+        world.ledger.reveal(asked(block.id, place), "budi", "s1", SETTINGS, world.now)
+    world.pass_time(hours=1)
+    waits = world.ledger.reveal(asked(block.id, 100), "budi", "s1", SETTINGS, world.now).waits
+    assert waits is not None and "reveal.per_day" in waits.why
+    world.ledger.approve_request(waits.id, "adi", "a long list of complaints", world.now)
+    world.pass_time(seconds=SETTINGS.approved_s)
+    assert world.ledger.reveal(asked(block.id, 100), "budi", "s1", SETTINGS, world.now).waits is not None
