@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from agent.look_ups import LookUpSettings
 from agent.regulator.settings import RegulatorSettings
 from agent.traffic.settings import TrafficSettings, WidthSettings
 from config import Section, load
@@ -76,6 +77,7 @@ class Settings(Section):
     width: WidthSettings = WidthSettings()
     regulator: RegulatorSettings = RegulatorSettings()
     reveal: RevealSettings = RevealSettings()
+    look_ups: LookUpSettings = LookUpSettings()
 
 
 def find(path: Path | None = None) -> Path | None:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from agent.alarms import Alarms
 from agent.ledger_thread import LedgerThread
+from agent.look_ups import Pace
 from agent.prover import Prover
 from agent.settings import Settings
 from config import ConfigError
@@ -41,6 +42,7 @@ class Parts:
     publisher: Publisher
     prover: Prover
     alarms: Alarms
+    pace: Pace
 
     async def rebuild(self, actor: str, *, new_epoch: bool) -> dict[str, Any]:
         """Have Redis made anew from the ledger at the publisher's next turn.
@@ -91,6 +93,7 @@ def assemble(settings: Settings) -> Parts:
         ),
         prover=Prover(ledger, settings.proof),
         alarms=Alarms(ledger),
+        pace=Pace(settings.look_ups),
     )
     for wake in (parts.publisher.wake, parts.prover.wake, parts.outbox.wake):
         ledger.watch(wake)

@@ -8,7 +8,7 @@ Every path begins with /v1. Numbers are masked here, on the server, whoever asks
 from fastapi import FastAPI
 
 from agent.access import Door, LocalDoor
-from agent.api import alarms, approvals, errors, explain, orders, reveals, rules, status, store
+from agent.api import alarms, approvals, errors, explain, look_ups, orders, reveals, rules, status, store
 from agent.wiring import Parts
 
 _NOUNS = (status, orders, rules, explain, store, alarms, approvals, reveals)
@@ -22,4 +22,5 @@ def app(parts: Parts, door: Door | None = None) -> FastAPI:
     for noun in _NOUNS:
         api.include_router(noun.router, prefix="/v1")
     errors.install(api)
+    look_ups.install(api)
     return api

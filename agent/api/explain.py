@@ -5,15 +5,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Base64Bytes, Field
 
-from agent.access import Permission, Viewer, needs
+from agent.access import Viewer
 from agent.api.bodies import Body, TheParts
+from agent.api.look_ups import looks_up
 from agent.explain import explain
 from agent.explain_message import explain_message
 from agent.raw_message import MOST_RAW_TEXT
 
 router = APIRouter(prefix="/explain", tags=["explain"])
 
-Asker = Annotated[Viewer, needs(Permission.LOOK_UP)]
+Asker = Annotated[Viewer, looks_up()]
 
 
 class Question(Body):
