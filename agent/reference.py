@@ -1,10 +1,15 @@
-"""Writes every generated page: settings, example file, counters, contract, codes, order life. `make docs` runs it."""
+"""Writes every generated page: settings, example file, counters, metrics, contract, codes, order life. `make docs` runs
+it.
+"""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import config
 from agent.settings import Settings
+from sip_filter import metrics as node_metrics
 from sip_filter._core import counter_meanings
+from sip_filter.exposition import Metric
 from sync import contract_docs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,6 +21,7 @@ def documents() -> dict[str, str]:
         "config/palang.example.toml": config.example(Settings),
         "docs/settings.md": config.page(Settings),
         "docs/counters.md": _counters(),
+        "docs/metrics.md": _metrics(),
         **{f"docs/{name}": text for name, text in contract_docs.documents().items()},
     }
 
@@ -37,6 +43,23 @@ def _counters() -> str:
     return (
         "# Counters of a gateway\n\nEach grows from the gateway's start. Written from the Rust core (`make docs`).\n\n"
         f"| counter | what it counts |\n|---|---|\n{rows}"
+    )
+
+
+def _metrics() -> str:
+    return (
+        "# Metrics\n\nFor Prometheus, over HTTP at `/metrics`. Written from the tables that a scrape is made of"
+        " (`make docs`). No label holds a subscriber's number.\n\n"
+        "## A node\n\nAt `node.metrics`, 127.0.0.1:9465 by default. `/health/live`, `/health/ready` and `/health/stale`"
+        " answer 200 or 503 and one line of JSON that says why.\n\n" + _metric_rows(node_metrics.METRICS)
+    )
+
+
+def _metric_rows(rows: Sequence[Metric]) -> str:
+    head = "| metric | type | labels | what it says |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| `{row.name}` | {row.kind} | {', '.join(f'`{label}`' for label in row.labels) or '—'} | {row.help} |\n"
+        for row in rows
     )
 
 

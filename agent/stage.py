@@ -47,6 +47,7 @@ control = "{run}/gateway.sock"
 
 [node]
 name = "{node}"
+metrics = "{node_metrics}"
 live = "{live}"
 state = "{folder}/node"
 control = "{run}/gateway.sock"
@@ -96,6 +97,7 @@ class Stage:
     gateway: tuple[str, int] = ("127.0.0.1", 0)
     children: dict[str, Child] = field(default_factory=dict)
     _live: Path | None = None
+    node_metrics: str = ""
     _mqtt_port: int = 0
 
     @property
@@ -133,6 +135,7 @@ class Stage:
             if not (self.folder / "keys" / f"{name}.jwk").exists():
                 make_keys(self.folder / "keys", name)
         self._mqtt_port = children.free_port(socket.SOCK_STREAM)
+        self.node_metrics = f"127.0.0.1:{children.free_port(socket.SOCK_STREAM)}"
         self._write_settings()
         for name in ("redis", "mosquitto", *(("regulator",) if self.with_regulator else ()), "agent", "gateway"):
             await self.start_child(name)
@@ -186,6 +189,7 @@ class Stage:
             mqtt_port=self._mqtt_port,
             operator=OPERATOR,
             node=NODE,
+            node_metrics=self.node_metrics,
             trunk=TRUNK,
             gateway=self.gateway,
             switch=self.switch,

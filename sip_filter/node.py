@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from sip_filter.jcard import Card
+    from sip_filter.listener import Listener
+    from sip_filter.metrics import Facts
     from sip_filter.reporter import Reporter
     from sip_filter.subscriber import Subscriber
 
@@ -82,6 +84,7 @@ class Node:
         self._node, self._settings, self._clock = node, gateway, clock
         self._stopped, self.ready = asyncio.Event(), asyncio.Event()
         self.addresses: list[str] = []
+        self.watchers: Listener | None = None
         self._watch = Watch(gateway.files)  # Before they are read: what changes meanwhile is read again.
         core_settings = gateway.to_core_json(node.name)
         writer = _core.Writer(node.live, node.state)
@@ -118,6 +121,7 @@ class Node:
                     self._reporter.hits,
                     self._tick,
                     self._watch_files,
+                    *((self._serve_watchers,) if self._node.metrics else ()),
                 )
                 tasks = [group.create_task(for_ever(part)) for part in work]
                 self.ready.set()
@@ -193,6 +197,50 @@ class Node:
                 _log.info("node.files_changed")
                 self.read_again(lambda: self._settings, "files")
             await asyncio.sleep(WATCH_SECONDS)
+
+    async def _serve_watchers(self) -> None:
+        """Metrics and health, for whoever asks at `node.metrics`."""
+        from sip_filter import metrics
+        from sip_filter.exposition import CONTENT_TYPE, expose
+        from sip_filter.listener import Answer, Listener
+
+        async def figures() -> Answer:
+            return Answer(200, expose(metrics.METRICS, metrics.samples(await self._facts())), CONTENT_TYPE)
+
+        async def live() -> Answer:
+            return metrics.live()
+
+        async def ready() -> Answer:
+            return metrics.ready(await self._facts())
+
+        async def stale() -> Answer:
+            return metrics.stale(await self._facts(), self._node.stale_s)
+
+        routes = {"/metrics": figures, "/health/live": live, "/health/ready": ready, "/health/stale": stale}
+        self.watchers = Listener(self._node.metrics, routes)
+        await self.watchers.run()
+
+    async def _facts(self) -> "Facts":
+        from sip_filter.metrics import Facts
+
+        subscriber = self._subscriber
+        return Facts(
+            counters=self._gateway.counters(),
+            own={**subscriber.counters, **self._reporter.counters, **self._reloads},
+            trunks=self._gateway.trunk_counters(),
+            modes=self._settings.modes,
+            next_hops=self._gateway.next_hops(),
+            epoch=self._keeper.revision.epoch,
+            n=self._keeper.revision.n,
+            sizes=await self._keeper.sizes(),
+            stale=subscriber.stale,
+            stale_s=max(0.0, self._clock() - subscriber.stale_since) if subscriber.stale else 0.0,
+            bypass=self._settings.bypass,
+            drained=self._gateway.drained,
+            not_taken=len(self._not_taken),
+            card_error=self._card_error,
+            version=_version(),
+        )
 
     def _watch_hops(self) -> None:
         """Say which next hops fell silent or answer again."""

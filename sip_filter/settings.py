@@ -48,6 +48,10 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _watch_address(text: str) -> str:
+    return _endpoint(text) if text else text
+
+
 def _listen(text: str) -> str:
     transport, colon, rest = text.partition(":")
     if not colon or transport not in ("udp", "tcp", "tls"):
@@ -153,6 +157,7 @@ Code = Annotated[str, AfterValidator(_code)]
 PlainCode = Annotated[str, AfterValidator(_plain_code)]
 Listen = Annotated[str, AfterValidator(_listen)]
 Network = Annotated[str, AfterValidator(_network)]
+WatchAddress = Annotated[str, AfterValidator(_watch_address)]
 SocketPath = Annotated[Path, AfterValidator(_socket_path)]
 
 
@@ -181,6 +186,12 @@ class Node(Section):
     )
     hits_kept: int = Field(
         100_000, ge=1_000, le=10_000_000, description="Hits kept in memory while Redis is away; the oldest are dropped."
+    )
+    metrics: WatchAddress = Field(
+        "127.0.0.1:9465", description="Where metrics and health are asked for (HTTP, no sign-in); empty: nowhere."
+    )
+    stale_s: float = Field(
+        60.0, ge=1, le=86_400, description="A list that Redis has not confirmed for longer is stale, in seconds."
     )
 
 
