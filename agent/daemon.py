@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +12,11 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from agent import api
+from agent import api, web
 from agent.children import stop_signals
 from agent.hits import Hits
 from agent.ledger_thread import LedgerThread
-from agent.local_http import AddressInUse, LocalServer, listen
+from agent.local_http import AddressInUse, LocalServer, Quiet, listen
 from agent.settings import Settings
 from agent.wiring import assemble, lock_path
 from config import ConfigError
@@ -40,7 +41,10 @@ async def _run(settings: Settings) -> None:
         listener = listen(settings.agent.socket)
     except AddressInUse as error:
         raise ConfigError(str(error)) from None
-    server = LocalServer(api.app(parts))
+    console = settings.console
+    servers: list[tuple[Quiet, socket.socket]] = [(LocalServer(api.app(parts)), listener)]
+    if console.listen:
+        servers.append((web.WebServer(web.app(parts), console), web.listen(console)))
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [
@@ -56,11 +60,12 @@ async def _run(settings: Settings) -> None:
                     _end_rules(parts.ledger),
                 )
             ]
-            served = tasks.create_task(server.serve(sockets=[listener]))
-            _log.info("agent.started", operator=settings.contract.operator)
+            served = [tasks.create_task(server.serve(sockets=[listener])) for server, listener in servers]
+            _log.info("agent.started", operator=settings.contract.operator, console=console.listen or None)
             await stop.wait()
-            server.should_exit = True
-            await served
+            for server, _ in servers:
+                server.should_exit = True
+            await asyncio.wait(served)
             for task in running:
                 task.cancel()
     finally:

@@ -13,16 +13,20 @@ class AddressInUse(Exception):
     """Somebody listens at the socket already. The text names it."""
 
 
-class LocalServer(uvicorn.Server):
-    """Serves one API on one socket, and leaves signals to the one who runs it."""
-
-    def __init__(self, api: FastAPI) -> None:
-        super().__init__(uvicorn.Config(api, lifespan="off", log_config=None, access_log=False))
+class Quiet(uvicorn.Server):
+    """A server that leaves signals to the one who runs it."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+
+class LocalServer(Quiet):
+    """Serves one API on one socket."""
+
+    def __init__(self, api: FastAPI) -> None:
+        super().__init__(uvicorn.Config(api, lifespan="off", log_config=None, access_log=False))
 
 
 def listen(path: Path) -> socket.socket:

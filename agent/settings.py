@@ -8,6 +8,7 @@ from pydantic import Field
 
 from agent.look_ups import LookUpSettings
 from agent.regulator.settings import RegulatorSettings
+from agent.settings_access import AccessSettings, ConsoleSettings
 from agent.traffic.settings import TrafficSettings, WidthSettings
 from config import Section, load
 from sip_filter.settings import Gateway, Name, Node, Redis, SocketPath
@@ -62,6 +63,8 @@ class Settings(Section):
     """Palang's settings file."""
 
     agent: AgentSettings = AgentSettings()
+    access: AccessSettings = AccessSettings()
+    console: ConsoleSettings = ConsoleSettings()
     contract: ContractSettings = ContractSettings()
     gate: GateSettings = GateSettings()
     ledger: LedgerSettings = LedgerSettings()

@@ -27,6 +27,9 @@ _SETTINGS = """\
 [agent]
 socket = "{run}/agent.sock"
 
+[console]
+listen = "{console}"
+
 [contract]
 operator = "{operator}"
 signing_key = "{folder}/keys/operator.jwk"
@@ -95,6 +98,7 @@ class Stage:
     with_regulator: bool = True
     more_settings: str = ""
     gateway: tuple[str, int] = ("127.0.0.1", 0)
+    console: str = ""
     children: dict[str, Child] = field(default_factory=dict)
     _live: Path | None = None
     node_metrics: str = ""
@@ -194,6 +198,7 @@ class Stage:
             gateway=self.gateway,
             switch=self.switch,
             caller=self.caller,
+            console=self.console,
         )
         self.settings.write_text(text + self.more_settings, encoding="utf-8")
 

@@ -62,6 +62,11 @@ def request_record(request: RequestView) -> dict[str, Any]:
     return shown
 
 
+def plain_record(view: Any) -> dict[str, Any]:
+    """The fields of a view that holds no number, times as text."""
+    return _plain(asdict(view))
+
+
 def _without_numbers(value: Any) -> Any:
     match value:
         case str():

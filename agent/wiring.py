@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
 
+from agent.access.entrance import Entrance
 from agent.alarms import Alarms
 from agent.ledger_thread import LedgerThread
 from agent.look_ups import Pace
@@ -43,6 +45,7 @@ class Parts:
     prover: Prover
     alarms: Alarms
     pace: Pace
+    entrance: Entrance
 
     async def rebuild(self, actor: str, *, new_epoch: bool) -> dict[str, Any]:
         """Have Redis made anew from the ledger at the publisher's next turn.
@@ -77,6 +80,7 @@ def assemble(settings: Settings) -> Parts:
     redis = connect(settings.redis.url, _PUBLISH_SECONDS)
     link = Link(settings.mqtt, [down_topic(contract.operator)])
     intake = LedgerIntake(ledger, keyring, contract.operator, Limits(contract.max_message_bytes, contract.max_depth))
+    alarms = Alarms(ledger)
     parts = Parts(
         settings=settings,
         ledger=ledger,
@@ -92,8 +96,9 @@ def assemble(settings: Settings) -> Parts:
             stream_length=settings.redis.stream_length,
         ),
         prover=Prover(ledger, settings.proof),
-        alarms=Alarms(ledger),
         pace=Pace(settings.look_ups),
+        alarms=alarms,
+        entrance=Entrance(ledger, settings.access, alarm=partial(alarms.raise_, "sign_in_attacks")),
     )
     for wake in (parts.publisher.wake, parts.prover.wake, parts.outbox.wake):
         ledger.watch(wake)

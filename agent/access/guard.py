@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from fastapi import Depends, Request
 
+from agent.access.people_door import same_origin
 from agent.access.roles import Permission
 from agent.access.viewer import Forbidden, Viewer
 
@@ -48,11 +49,29 @@ def needs_any(*permissions: Permission) -> Any:
     return Depends(_check(permissions))
 
 
+def signed_in() -> Any:
+    """Keep a route to those who are known, whatever they may do: what it touches is their own."""
+    return Depends(_check(()))
+
+
+def anyone() -> Any:
+    """Let anybody in, but no request that another site has caused: this is where people come in at all."""
+    return Depends(_anybody)
+
+
+async def _anybody(request: Request) -> None:
+    if request.method != "GET" and not same_origin(request, strictly=False):
+        raise Forbidden("this request did not come from a page of Palang's own")
+
+
+_anybody.permissions = None  # type: ignore[attr-defined]  # the role matrix reads it
+
+
 def _check(permissions: tuple[Permission, ...]) -> Callable[[Request], Awaitable[Viewer]]:
     async def check(request: Request) -> Viewer:
         door: Door = request.app.state.door
         viewer = await door.identify(request)
-        if not any(map(viewer.may, permissions)):
+        if permissions and not any(map(viewer.may, permissions)):
             raise Forbidden(f"this needs the permission {' or '.join(permissions)}")
         return viewer
 

@@ -61,3 +61,14 @@ TABLE: Final[dict[Role, frozenset[Permission]]] = {
 }
 
 EVERYTHING: Final = frozenset(Permission)
+
+_BESIDE_ADMIN: Final = frozenset({Role.ADMIN, Role.VIEWER, Role.AUDITOR})
+
+
+def check_together(roles: frozenset[Role]) -> None:
+    """Raises ValueError for roles that one person may not have at once, or none at all."""
+    if not roles:
+        raise ValueError("a person has at least one role")
+    if Role.ADMIN in roles and not roles <= _BESIDE_ADMIN:
+        acting = ", ".join(sorted(roles - _BESIDE_ADMIN))
+        raise ValueError(f"an admin can't be {acting} as well: who lets people in does not act on numbers")

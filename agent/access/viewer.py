@@ -19,7 +19,7 @@ class Forbidden(Exception):
 
 
 class StepUpNeeded(Forbidden):
-    """This viewer may do that once the second factor was shown again. Its text says so."""
+    """This act needs the second factor once more. Its text says so."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,8 @@ class Viewer:
     def stepped_up(self, now: datetime) -> bool:
         """Whether the second factor was shown again a moment ago. Who came by the socket or a token has none."""
         return self.stepped_up_until is not None and now < self.stepped_up_until
+
+    def must_have_stepped_up(self, now: datetime) -> None:
+        """Keep an act to those whose second factor was shown a moment ago, and to the socket. Raises StepUpNeeded."""
+        if self.way != "local" and not self.stepped_up(now):
+            raise StepUpNeeded("this needs a session whose second factor was shown again a moment ago")

@@ -8,10 +8,41 @@ Every path begins with /v1. Numbers are masked here, on the server, whoever asks
 from fastapi import FastAPI
 
 from agent.access import Door, LocalDoor
-from agent.api import alarms, approvals, errors, explain, look_ups, orders, reveals, rules, status, store
+from agent.api import (
+    alarms,
+    approvals,
+    enrolments,
+    errors,
+    explain,
+    look_ups,
+    orders,
+    people,
+    reveals,
+    roles,
+    rules,
+    sessions,
+    status,
+    store,
+    tokens,
+)
 from agent.wiring import Parts
 
-_NOUNS = (status, orders, rules, explain, store, alarms, approvals, reveals)
+_NOUNS = (
+    status,
+    orders,
+    rules,
+    explain,
+    store,
+    alarms,
+    approvals,
+    reveals,
+    sessions,
+    enrolments,
+    people,
+    roles,
+    tokens,
+)
+"""Every file of routes; a line each."""
 
 
 def app(parts: Parts, door: Door | None = None) -> FastAPI:

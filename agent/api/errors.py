@@ -9,17 +9,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from agent.access import Forbidden, NotSignedIn, StepUpNeeded
+from agent.access import Forbidden, NotSignedIn, StepUpNeeded, TooOften, Wrong
 from sync.ledger import ChangedMeanwhileError, LedgerError, LedgerUnavailable, NotFoundError
 
 CODES: Final[dict[type[Exception], tuple[int, str]]] = {
     NotSignedIn: (401, "not_signed_in"),
-    StepUpNeeded: (403, "step_up_needed"),
+    Wrong: (403, "wrong"),
     Forbidden: (403, "forbidden"),
+    StepUpNeeded: (403, "step_up_needed"),
     NotFoundError: (404, "not_found"),
     ChangedMeanwhileError: (412, "changed_meanwhile"),
     LedgerError: (409, "refused"),
     ValueError: (422, "invalid"),
+    TooOften: (429, "too_often"),
     LedgerUnavailable: (503, "ledger_unavailable"),
 }
 """What each of our errors is over HTTP. A subclass has its own row or its parent's."""
@@ -31,6 +33,7 @@ def install(api: FastAPI) -> None:
         api.add_exception_handler(kind, _known)
     api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(HTTPException, _http)
+    api.add_exception_handler(Exception, _broken)
 
 
 def response(status: int, code: str, message: str) -> JSONResponse:
@@ -41,7 +44,12 @@ def response(status: int, code: str, message: str) -> JSONResponse:
 
 async def _known(request: Request, error: Exception) -> JSONResponse:
     status, code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
-    return response(status, code, str(error))
+    answer = response(status, code, str(error))
+    if isinstance(error, TooOften):
+        answer.headers["Retry-After"] = str(error.seconds)
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="palang"'
+    return answer
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -56,3 +64,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return response(404, "not_found", "there is nothing at this path")
     return response(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"), error.detail)
+
+
+async def _broken(request: Request, error: Exception) -> JSONResponse:
+    # The error itself goes to the log; its text may hold what was asked, so nothing of it is told.
+    return response(500, "internal", "something broke here; the agent's log has it")

@@ -7,9 +7,13 @@ journal's arithmetic in sync/journal.py. `LedgerUnavailable` means: acknowledge 
 from sync.ledger.alarms import AlarmRecord
 from sync.ledger.audit import verify_file
 from sync.ledger.ledger import Ledger
+from sync.ledger.people import PersonView, Secrets
+from sync.ledger.replies import Reply
 from sync.ledger.reveals import Asked, RevealView, Shown
 from sync.ledger.rules import RuleRefusedError
+from sync.ledger.sessions import SessionView
 from sync.ledger.store import LedgerError, LedgerUnavailable, NotFoundError, backup
+from sync.ledger.tokens import TokenHolder, TokenView
 from sync.ledger.versions import ChangedMeanwhileError
 from sync.ledger.views import (
     AwaitingProof,
@@ -51,15 +55,21 @@ __all__ = [
     "OrderView",
     "Outcome",
     "Outgoing",
+    "PersonView",
+    "Reply",
     "RequestView",
     "RevealView",
     "RevisionRow",
     "Rule",
     "RuleRefusedError",
     "RuleView",
+    "Secrets",
+    "SessionView",
     "Shown",
     "SubjectView",
     "Taken",
+    "TokenHolder",
+    "TokenView",
     "Verification",
     "backup",
     "verify_file",

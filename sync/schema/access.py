@@ -18,8 +18,6 @@ people = Table(
     Column("invitation_ends", BigInteger),
     Column("totp", Text),  # base32; null until enrolled
     Column("totp_step", BigInteger, nullable=False),  # the last time step that was used: a code works once
-    Column("failures", Integer, nullable=False),
-    Column("failed_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("disabled_at", BigInteger),
@@ -31,7 +29,7 @@ sessions = Table(
     metadata,
     Column("id", Text, primary_key=True),  # SHA-256 of the cookie
     Column("person", Text, ForeignKey("people.name"), nullable=False),
-    Column("csrf", Text, nullable=False),
+    Column("csrf", Text, nullable=False),  # what a form of this session has to carry
     Column("created_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
     Column("ends_at", BigInteger, nullable=False),
@@ -61,8 +59,8 @@ replies = Table(
     Column("actor", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("request", Text, nullable=False),  # SHA-256 of method, path and body
-    Column("status", Integer, nullable=False),
-    Column("body", Text, nullable=False),
+    Column("status", Integer),  # null while the first request is under way, or when it was cut off
+    Column("body", Text),  # null where the reply held a secret, which is told once
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("actor", "key"),
     Index("replies_by_time", "at"),
