@@ -25,6 +25,7 @@ from agent.api import (
     store,
     tokens,
 )
+from agent.api.once import Once
 from agent.wiring import Parts
 
 _NOUNS = (
@@ -54,4 +55,5 @@ def app(parts: Parts, door: Door | None = None) -> FastAPI:
         api.include_router(noun.router, prefix="/v1")
     errors.install(api)
     look_ups.install(api)
+    api.add_middleware(Once)
     return api

@@ -10,6 +10,7 @@ from agent.access import Permission, Role, Viewer, needs
 from agent.access.roles import check_together
 from agent.api.bodies import Body, Reason, TheParts
 from agent.api.conditions import Expected, tag
+from agent.api.once import TOLD_ONCE
 from agent.api.paging import Limit
 from agent.views import plain_record
 from sync.ledger import Ledger, PersonView
@@ -53,7 +54,7 @@ async def people(
     return {"items": list(map(plain_record, shown)), "next": shown[-1].name if len(found) > limit else None}
 
 
-@router.post("")
+@router.post("", dependencies=[TOLD_ONCE])
 async def invite(body: NewPerson, parts: TheParts, viewer: Keeper, response: Response) -> dict[str, Any]:
     """Add a person. `invitation` is told once: the word with which they set password and second factor."""
     now = datetime.now(UTC)
@@ -88,7 +89,7 @@ async def set_roles(
     return _told(done, response)
 
 
-@router.post("/{name}/invite")
+@router.post("/{name}/invite", dependencies=[TOLD_ONCE])
 async def invite_again(
     name: Name, body: Reason, parts: TheParts, viewer: Keeper, expected: Expected, response: Response
 ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from agent.access import Viewer, anyone, signed_in
 from agent.access.people_door import COOKIE
 from agent.api.bodies import Body, TheParts
+from agent.api.once import TOLD_ONCE
 from agent.views import plain_record
 from sync.ledger import Ledger, SessionView
 
@@ -72,7 +73,7 @@ async def current(request: Request, parts: TheParts, viewer: Known) -> dict[str,
     return record if session is None else {**record, **session_record(session)}
 
 
-@router.post("/current/step-up")
+@router.post("/current/step-up", dependencies=[TOLD_ONCE])
 async def step_up(body: StepUp, parts: TheParts, address: Address, viewer: Known) -> dict[str, Any]:
     """Show the second factor again; for some minutes the session may do what needs it."""
     return session_record(await parts.entrance.step_up(viewer, body.code, address, datetime.now(UTC)))

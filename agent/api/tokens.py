@@ -9,6 +9,7 @@ from pydantic import Field
 from agent.access import Forbidden, Permission, Viewer, signed_in
 from agent.access.entrance import roles_of
 from agent.api.bodies import Body, TheParts
+from agent.api.once import TOLD_ONCE
 from agent.api.paging import After, Limit, page
 from agent.views import plain_record
 from sync.ledger import Ledger, NotFoundError
@@ -37,7 +38,7 @@ async def tokens(parts: TheParts, viewer: Known, after: After = None, limit: Lim
     return page(found, limit, lambda token: token.id, plain_record)
 
 
-@router.post("")
+@router.post("", dependencies=[TOLD_ONCE])
 async def make_token(body: NewToken, parts: TheParts, viewer: Known) -> dict[str, Any]:
     """Make a token. `token` is told once. Needs the second factor; a token makes no tokens."""
     now = datetime.now(UTC)
