@@ -18,6 +18,7 @@ from agent.hits import Hits
 from agent.ledger_thread import LedgerThread
 from agent.local_http import AddressInUse, LocalServer, Quiet, listen
 from agent.settings import Settings
+from agent.status import report
 from agent.wiring import assemble, lock_path
 from config import ConfigError
 from sync.ledger import Ledger, LedgerUnavailable
@@ -56,6 +57,7 @@ async def _run(settings: Settings) -> None:
                     parts.prover.run(),
                     parts.outbox.run(),
                     parts.alarms.run(),
+                    parts.wall.run(parts, report),
                     Hits(parts.ledger, parts.redis, settings.redis.name).run(),
                     _end_rules(parts.ledger),
                 )
@@ -66,6 +68,9 @@ async def _run(settings: Settings) -> None:
             for server, _ in servers:
                 server.should_exit = True
             await asyncio.wait(served)
+            parts.wall.close()
+            server.should_exit = True
+            await served
             for task in running:
                 task.cancel()
     finally:

@@ -15,11 +15,14 @@ HEALTHY, DEGRADED, DOWN = "healthy", "degraded", "down"
 _NODE_SECONDS = 0.5
 
 
-async def report(parts: Parts, now: datetime) -> dict[str, Any]:
-    """The status record. `health` is the worst of its parts; `because` has one line for each that is not well."""
+async def report(parts: Parts, now: datetime, known: LedgerStatus | None = None) -> dict[str, Any]:
+    """The status record. `health` is the worst of its parts; `because` has one line for each that is not well.
+
+    `known` is the ledger's own status where it was asked a moment ago.
+    """
     nodes = await asyncio.gather(*(_node(node) for node in parts.settings.proof.roster))
     try:
-        ledger: LedgerStatus | None = await parts.ledger.read(Ledger.status, now)
+        ledger: LedgerStatus | None = known or await parts.ledger.read(Ledger.status, now)
         failure = ""
     except LedgerUnavailable as error:
         ledger, failure = None, str(error)

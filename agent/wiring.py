@@ -15,6 +15,7 @@ from agent.ledger_thread import LedgerThread
 from agent.look_ups import Pace
 from agent.prover import Prover
 from agent.settings import Settings
+from agent.wall import Wall
 from config import ConfigError
 from sip_filter.store import connect
 from sync.contract import down_topic, up_topic
@@ -46,6 +47,7 @@ class Parts:
     alarms: Alarms
     pace: Pace
     entrance: Entrance
+    wall: Wall
 
     async def rebuild(self, actor: str, *, new_epoch: bool) -> dict[str, Any]:
         """Have Redis made anew from the ledger at the publisher's next turn.
@@ -99,8 +101,9 @@ def assemble(settings: Settings) -> Parts:
         pace=Pace(settings.look_ups),
         alarms=alarms,
         entrance=Entrance(ledger, settings.access, alarm=partial(alarms.raise_, "sign_in_attacks")),
+        wall=Wall(),
     )
-    for wake in (parts.publisher.wake, parts.prover.wake, parts.outbox.wake):
+    for wake in (parts.publisher.wake, parts.prover.wake, parts.outbox.wake, parts.wall.touch):
         ledger.watch(wake)
     return parts
 

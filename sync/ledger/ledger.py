@@ -23,6 +23,7 @@ from sync.ledger import (
     confirmations,
     hits,
     people,
+    lately,
     proofs,
     replies,
     requests,
@@ -502,6 +503,11 @@ class Ledger:
         """Journal records behind the number `after`, in order."""
         with self._house.store.read() as connection:
             return stories.journal_after(connection, after, limit)
+
+    def lately(self, after: int, limit: int) -> tuple[list[lately.Act], int]:
+        """The newest acts behind that record, newest first, and how far the journal was looked at."""
+        with self._house.store.read() as connection:
+            return lately.acts(connection, after, limit)
 
     def alarms_since(self, since: datetime) -> list[alarms.AlarmRecord]:
         """What the journal's newest records say of alarms since then, in order."""
