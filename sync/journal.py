@@ -7,6 +7,7 @@ no longer fits. `Chain.check` is fed the records in order and names the first on
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -57,12 +58,37 @@ def sign_checkpoint(signer: Signer, operator: str, seq: int, head: str, at_ms: i
     return signer.sign(canonical(body).encode(), CHECKPOINT_TYPE).decode("ascii")
 
 
+def read_checkpoints(lines: Iterable[str], keyring: Keyring) -> list[Checkpoint]:
+    """Checkpoints as they were kept elsewhere: the last word of each line is one, so a file of syslog will do.
+
+    Lines without a word, and those that begin with #, are passed over. Raises ValueError naming the line and why.
+    """
+    found = []
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            stated = json.loads(keyring.verify(words[-1].encode(), CHECKPOINT_TYPE).payload)
+            seq, head = stated["seq"], stated["hash"]
+            if not isinstance(seq, int) or not isinstance(head, str):
+                raise TypeError
+        except (JwsError, ValueError) as error:
+            raise ValueError(f"line {number} is no checkpoint of ours: {error}") from None
+        except (KeyError, TypeError):
+            raise ValueError(f"line {number} is no checkpoint: it names no record and hash") from None
+        found.append(Checkpoint(seq, head, words[-1]))
+    return found
+
+
 class Chain:
     """Walks along a journal and stops at the first record that is not what it was."""
 
     def __init__(self, checkpoints: Iterable[Checkpoint], keyring: Keyring | None) -> None:
         """`keyring` holds the keys that may have signed the checkpoints; None leaves signatures unchecked."""
-        self._checkpoints = {point.seq: point for point in checkpoints}
+        self._checkpoints: dict[int, list[Checkpoint]] = defaultdict(list)
+        for point in checkpoints:
+            self._checkpoints[point.seq].append(point)
         self._keyring = keyring
         self.seq = 0
         self.hash = GENESIS
@@ -77,9 +103,9 @@ class Chain:
         found = _hash(record.seq, record.at_ms, record.kind, record.actor, record.about, record.body, record.prev)
         if found != record.hash:
             return f"record {record.seq} was changed"
-        point = self._checkpoints.get(record.seq)
-        if point is not None and (problem := self._compare(point, record.hash)):
-            return problem
+        for point in self._checkpoints.get(record.seq, ()):
+            if problem := self._compare(point, record.hash):
+                return problem
         self.seq, self.hash = record.seq, record.hash
         return None
 

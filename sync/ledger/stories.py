@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import sqlalchemy as sa
@@ -28,6 +29,7 @@ from sync.order_life import OPEN, State
 _orders, _subjects, _confirmations = schema.orders, schema.order_subjects, schema.confirmations
 _SHOWN = 1_000
 _NEAREST = 10
+_STEP = 1_000
 
 
 def orders(
@@ -65,7 +67,7 @@ def order(connection: sa.Connection, order_id: str) -> OrderStory:
         message_sha256=row["message"],
         subjects=tuple(SubjectView(s, state, _code(code), detail) for s, state, code, detail in subjects),
         confirmations=tuple(_confirmation(found) for found in confirmations.mappings()),
-        journal=tuple(_journal(found) for found in journal.mappings()),
+        journal=tuple(journal_view(found) for found in journal.mappings()),
     )
 
 
@@ -73,7 +75,7 @@ def journal_after(connection: sa.Connection, seq: int, limit: int) -> list[Journ
     """Journal records behind `seq`, in order."""
     table = schema.journal
     found = connection.execute(sa.select(table).where(table.c.seq > seq).order_by(table.c.seq).limit(limit))
-    return [_journal(row) for row in found.mappings()]
+    return [journal_view(row) for row in found.mappings()]
 
 
 def status(connection: sa.Connection, now_ms: int) -> LedgerStatus:
@@ -109,23 +111,42 @@ def status(connection: sa.Connection, now_ms: int) -> LedgerStatus:
     )
 
 
-def verify(connection: sa.Connection, keyring: Keyring | None, regulator: Keyring | None) -> Verification:
-    """Walk the whole journal; then the signed messages that it names, with the regulator's keys where given."""
-    points = [Checkpoint(*row) for row in connection.execute(sa.select(schema.checkpoints).order_by("seq"))]
+def verify(
+    connection: sa.Connection,
+    keyring: Keyring | None,
+    regulator: Keyring | None,
+    elsewhere: Sequence[Checkpoint] = (),
+    progress: Callable[[int, int], None] = lambda checked, of: None,
+) -> Verification:
+    """Walk the whole journal; then the signed messages that it names, with the regulator's keys where given.
+
+    `elsewhere` are checkpoints that were kept off this machine. `progress` hears of each thousand records. The first
+    bad record is the first that is not where and what it was: of a missing one that is its own number.
+    """
+    points = [*(Checkpoint(*row) for row in connection.execute(sa.select(schema.checkpoints).order_by("seq")))]
+    points.extend(elsewhere)
     chain = Chain(points, keyring)
     messages = _Messages(connection, regulator)
-    rows = connection.execution_options(yield_per=1_000).execute(sa.select(schema.journal).order_by("seq"))
+    head = read_head(connection)
+    c = schema.journal.c
+    rows = connection.execution_options(yield_per=_STEP).execute(
+        sa.select(schema.journal).where(c.seq > 0).order_by("seq")
+    )
     for row in rows:
-        record = Record(*row)
+        record, expected = Record(*row), chain.seq + 1
         try:
             problem = chain.check(record) or messages.check(record)
         except (TypeError, ValueError, KeyError):  # a column of another kind than the ledger ever writes
             problem = f"record {record.seq} can't be read"
         if problem is not None:
-            return Verification(chain.seq, len(points), record.seq, problem)
-    head = read_head(connection)
+            return Verification(chain.seq, len(points), expected, problem)
+        if chain.seq % _STEP == 0:
+            progress(chain.seq, head.journal_seq)
     problem = chain.finish(head.journal_seq, head.journal_hash)
-    return Verification(chain.seq, len(points), None if problem is None else chain.seq + 1, problem)
+    if problem is not None:
+        return Verification(chain.seq, len(points), chain.seq + 1, problem)
+    stray = connection.execute(sa.select(sa.func.min(c.seq)).where(c.seq <= 0)).scalar()
+    return Verification(chain.seq, len(points), stray, stray and f"record {stray} has no place in the chain")
 
 
 class _Messages:
@@ -201,9 +222,10 @@ def _confirmation(row: sa.RowMapping) -> ConfirmationView:
     )
 
 
-def _journal(row: sa.RowMapping) -> JournalView:
+def journal_view(row: sa.RowMapping) -> JournalView:
+    """A journal record as it is read."""
     body = cast(dict[str, object], json.loads(row["body"]))
-    return JournalView(row["seq"], from_ms(row["at"]), row["kind"], row["actor"], body)
+    return JournalView(row["seq"], from_ms(row["at"]), row["kind"], row["actor"], body, row["about"])
 
 
 def _code(code: str | None) -> Code | None:

@@ -146,6 +146,7 @@ class JournalView:
     kind: str
     actor: str
     body: dict[str, object]
+    about: str | None = None
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,10 @@ journal = Table(
     Column("prev", Text, nullable=False),
     Column("hash", Text, nullable=False),
     Index("journal_by_about", "about", "seq"),
+    # What the audit's page filters by; a search among a million records is a look, not a walk.
+    Index("journal_by_kind", "kind", "seq"),
+    Index("journal_by_actor", "actor", "seq"),
+    Index("journal_by_time", "at"),
 )
 
 checkpoints = Table(

@@ -50,6 +50,9 @@ def upgrade() -> None:
     )
     op.create_index("clearances_by_state", "clearances", ["state", "deadline"], unique=False)
     op.create_index("clearances_by_subject", "clearances", ["subject"], unique=False)
+    op.create_index("journal_by_actor", "journal", ["actor", "seq"], unique=False)
+    op.create_index("journal_by_kind", "journal", ["kind", "seq"], unique=False)
+    op.create_index("journal_by_time", "journal", ["at"], unique=False)
     op.create_table(
         "clearance_orders",
         sa.Column("clearance", sa.Integer(), nullable=False),
