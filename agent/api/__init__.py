@@ -45,8 +45,7 @@ _NOUNS = (
 )
 """Every file of routes; a line each."""
 _NOUNS = (status, orders, rules, explain, store, alarms, approvals, reveals)
-from agent.api import alarms, approvals, errors, explain, orders, rules, status, store, wall
-from agent.wiring import Parts
+from agent.api import alarms, approvals, explain, orders, rules, status, store, wall
 
 _NOUNS = (status, orders, rules, explain, store, alarms, approvals, wall)
 
