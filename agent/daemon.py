@@ -67,10 +67,8 @@ async def _run(settings: Settings) -> None:
             await stop.wait()
             for server, _ in servers:
                 server.should_exit = True
+            parts.wall.close()  # a stream of events would hold its server open
             await asyncio.wait(served)
-            parts.wall.close()
-            server.should_exit = True
-            await served
             for task in running:
                 task.cancel()
     finally:

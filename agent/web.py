@@ -6,12 +6,13 @@ import ssl
 from typing import Any, Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent import api
 from agent.access import PeopleDoor
 from agent.access.edge import Edge
+from agent.console import face
 from agent.local_http import Quiet
 from agent.settings_access import ConsoleSettings, ip_of
 from agent.wiring import Parts
@@ -23,15 +24,15 @@ _MOST_CONNECTIONS: Final = 256
 _BACKLOG: Final = 128
 
 
-def app(parts: Parts) -> FastAPI:
-    """What is served there."""
-    return api.app(parts, PeopleDoor(parts.entrance))
+def app(parts: Parts) -> ASGIApp:
+    """What is served there: the API, and the pages that ask it."""
+    return face(api.app(parts, PeopleDoor(parts.entrance)))
 
 
 class WebServer(Quiet):
     """Serves one app at the address of the settings, over TLS where they name a certificate."""
 
-    def __init__(self, app: FastAPI, settings: ConsoleSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ConsoleSettings) -> None:
         """Raises ConfigError for a certificate or key that can't be used."""
         tls = settings.certificate is not None
         config = uvicorn.Config(

@@ -24,30 +24,28 @@ from agent.api import (
     status,
     store,
     tokens,
+    wall,
 )
 from agent.api.once import Once
 from agent.wiring import Parts
 
 _NOUNS = (
-    status,
-    orders,
-    rules,
-    explain,
-    store,
     alarms,
     approvals,
-    reveals,
-    sessions,
     enrolments,
+    explain,
+    orders,
     people,
+    reveals,
     roles,
+    rules,
+    sessions,
+    status,
+    store,
     tokens,
+    wall,
 )
 """Every file of routes; a line each."""
-_NOUNS = (status, orders, rules, explain, store, alarms, approvals, reveals)
-from agent.api import alarms, approvals, explain, orders, rules, status, store, wall
-
-_NOUNS = (status, orders, rules, explain, store, alarms, approvals, wall)
 
 
 def app(parts: Parts, door: Door | None = None) -> FastAPI:
