@@ -65,6 +65,7 @@ async def _run(settings: Settings) -> None:
             served = [tasks.create_task(server.serve(sockets=[listener])) for server, listener in servers]
             _log.info("agent.started", operator=settings.contract.operator, console=console.listen or None)
             await stop.wait()
+            parts.wall.close()
             for server, _ in servers:
                 server.should_exit = True
             parts.wall.close()  # a stream of events would hold its server open
