@@ -6,26 +6,21 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 import uvloop
 
-from agent import api, web
+from agent import api, rule_clock, web
 from agent.children import stop_signals
 from agent.hits import Hits
-from agent.ledger_thread import LedgerThread
 from agent.local_http import AddressInUse, LocalServer, Quiet, listen
 from agent.settings import Settings
 from agent.status import report
 from agent.wiring import assemble, lock_path
 from config import ConfigError
-from sync.ledger import Ledger, LedgerUnavailable
 
 _log = structlog.get_logger("palang.agent")
-
-_LONGEST_SLEEP = 1.0
 
 
 def run(settings: Settings) -> None:
@@ -59,13 +54,12 @@ async def _run(settings: Settings) -> None:
                     parts.alarms.run(),
                     parts.wall.run(parts, report),
                     Hits(parts.ledger, parts.redis, settings.redis.name).run(),
-                    _end_rules(parts.ledger),
+                    rule_clock.run(parts.ledger, parts.alarms),
                 )
             ]
             served = [tasks.create_task(server.serve(sockets=[listener])) for server, listener in servers]
             _log.info("agent.started", operator=settings.contract.operator, console=console.listen or None)
             await stop.wait()
-            parts.wall.close()
             for server, _ in servers:
                 server.should_exit = True
             parts.wall.close()  # a stream of events would hold its server open
@@ -77,18 +71,6 @@ async def _run(settings: Settings) -> None:
         await parts.redis.aclose()
         parts.ledger.close()
         _log.info("agent.stopped")
-
-
-async def _end_rules(ledger: LedgerThread) -> None:
-    """End rules whose time has come; nodes do the same by themselves, this tells the ledger and Redis."""
-    while True:
-        try:
-            due = await ledger.read(Ledger.next_expiry)
-            if due is not None and due <= datetime.now(UTC):
-                await ledger.change(Ledger.expire, datetime.now(UTC))
-        except LedgerUnavailable as error:
-            _log.error("ledger.unavailable", error=str(error))
-        await asyncio.sleep(_LONGEST_SLEEP)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from agent.settings import Settings
 from sip_filter import metrics as node_metrics
 from sip_filter._core import counter_meanings
 from sip_filter.exposition import Metric
-from sync import contract_docs
+from sync import contract_docs, rule_life
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +22,7 @@ def documents() -> dict[str, str]:
         "docs/settings.md": config.page(Settings),
         "docs/counters.md": _counters(),
         "docs/metrics.md": _metrics(),
+        "docs/rule-life.md": rule_life.render(),
         **{f"docs/{name}": text for name, text in contract_docs.documents().items()},
     }
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from agent.look_ups import LookUpSettings
 from agent.regulator.settings import RegulatorSettings
 from agent.settings_access import AccessSettings, ConsoleSettings
+from agent.settings_rules import RulesSettings
 from agent.traffic.settings import TrafficSettings, WidthSettings
 from config import Section, load
 from sip_filter.settings import Gateway, Name, Node, Redis, SocketPath
@@ -77,6 +78,7 @@ class Settings(Section):
     gateway: Gateway = Gateway()
     probe: ProbeSettings = ProbeSettings()
     traffic: TrafficSettings = TrafficSettings()
+    rules: RulesSettings = RulesSettings()
     width: WidthSettings = WidthSettings()
     regulator: RegulatorSettings = RegulatorSettings()
     reveal: RevealSettings = RevealSettings()

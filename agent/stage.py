@@ -38,6 +38,11 @@ regulator_keys = ["{folder}/keys/regulator.pub.jwk"]
 [ledger]
 path = "{folder}/ledger.sqlite"
 
+# Who holds the set's socket is one person: no prefix that is taken at all is too wide for them.
+[width]
+digits = 1
+unknown_is_wide = false
+
 [mqtt]
 port = {mqtt_port}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.masking import mask_text
 from sip_filter.number import Number, parse_subject
-from sync.ledger import OrderStory, OrderView, RequestView, RuleView
+from sync.ledger import OrderStory, OrderView, RequestView, RolledBack, RuleView, TransitionView
 
 
 def mask(subject: str) -> str:
@@ -50,8 +50,28 @@ def rule_record(rule: RuleView) -> dict[str, Any]:
     """One rule."""
     shown = _plain(asdict(rule))
     shown["subject"] = mask(rule.subject)
+    shown["reason"] = mask_digits(rule.reason)
+    shown["end_reason"] = None if rule.end_reason is None else mask_digits(rule.end_reason)
     shown["live"] = rule.live
     return shown
+
+
+def transition_record(transition: TransitionView) -> dict[str, Any]:
+    """One step of a rule: how it stood before and after."""
+    shown = _plain(asdict(transition))
+    shown["reason"] = mask_digits(transition.reason)
+    return shown
+
+
+def rolled_back_record(done: RolledBack) -> dict[str, Any]:
+    """A rule after a roll back, and what that changed."""
+    step = _plain(asdict(done.done))
+    return {
+        **rule_record(done.rule),
+        "before": {"mode": step["from_mode"], "expires_at": step["from_expires_at"]},
+        "after": {"mode": step["to_mode"], "expires_at": step["to_expires_at"]},
+        "undone": done.undone,
+    }
 
 
 def request_record(request: RequestView) -> dict[str, Any]:

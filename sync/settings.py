@@ -73,6 +73,9 @@ class LedgerSettings(Section):
         7, ge=1, le=30, description="Days after which a NOC rule ends unless its author says otherwise."
     )
     max_rule_days: int = Field(30, ge=1, le=30, description="Most days that a NOC rule may be given.")
+    shadow_days: int = Field(
+        7, ge=1, le=30, description="Days that a NOC rule stays in shadow, also after its enforcement has ended."
+    )
     second_person_hours: int = Field(
         24, ge=1, le=168, description="Hours after which a request that waits for a second person lapses."
     )

@@ -1,41 +1,59 @@
-"""Rules: what the NOC proposes, shadows and enforces by itself."""
+"""Rules: the NOC's own, from proposal through shadow to enforcement, and back with one act.
 
-from datetime import UTC, datetime, timedelta
+A change may carry `If-Match` with the version that its author looked at; every record of a rule is answered with it.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 
-from agent.access import Permission, Viewer, needs
+from agent.access import Forbidden, Permission, Viewer, needs
+from agent.api.approvals import outcome
 from agent.api.bodies import Body, Reason, TheParts
+from agent.api.conditions import Expected, tag
 from agent.api.paging import After, Limit, page
 from agent.explain import plan_of
-from agent.views import rule_record
+from agent.judging import judge
+from agent.night import is_night, local
+from agent.views import rolled_back_record, rule_record, transition_record
+from agent.wiring import Parts
 from sip_filter.number import parse_subject
-from sync.ledger import Ledger
+from sync.ledger import Ledger, LedgerError, RuleView
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 
 Reader = Annotated[Viewer, needs(Permission.SEE)]
+Enforcer = Annotated[Viewer, needs(Permission.ENFORCE)]
+
+MostSeconds = Annotated[
+    int | None, Field(ge=60, le=31 * 86_400, description="Seconds until it ends; absent: the ledger's default.")
+]
 
 
 class NewRule(Body):
-    """A rule that the NOC adds."""
+    """A rule that somebody at the NOC proposes."""
 
     subject: str = Field(max_length=32)
     action: Literal["reject", "allow", "label"]
-    mode: Literal["enforce", "shadow", "disabled"] = "disabled"
     kinds: Literal["call", "message", "both"] = "both"
     trunks: tuple[str, ...] = Field((), max_length=100)
-    expires_s: int | None = Field(None, ge=60, description="Seconds until it ends; absent: the ledger's default.")
+    expires_s: MostSeconds = None
     reason: str = Field(min_length=3, max_length=400)
 
 
-class NewMode(Body):
-    """A rule's next mode."""
+class Timed(Reason):
+    """A step that gives the rule a new end."""
 
-    mode: Literal["enforce", "shadow", "disabled"]
-    reason: str = Field(min_length=3, max_length=400)
+    expires_s: MostSeconds = None
+
+
+class Enforcement(Timed):
+    """Enforcing a rule; `alone`: a wide one for a short time without a second person, at night."""
+
+    alone: bool = False
 
 
 @router.get("")
@@ -46,41 +64,184 @@ async def rules(parts: TheParts, viewer: Reader, after: After = None, limit: Lim
 
 
 @router.post("")
-async def add_rule(
-    body: NewRule, parts: TheParts, viewer: Annotated[Viewer, needs(Permission.ENFORCE)]
+async def propose(
+    body: NewRule, parts: TheParts, viewer: Annotated[Viewer, needs(Permission.PROPOSE)], response: Response
 ) -> dict[str, Any]:
-    """Add a NOC rule; it is published at once. Its trunks have to be in the settings."""
+    """Propose a rule; it does nothing until it is shadowed or enforced. Its trunks have to be in the settings."""
     for trunk in body.trunks:
         plan_of(parts.settings, trunk)
-    now = datetime.now(UTC)
-    expires = now + timedelta(seconds=body.expires_s) if body.expires_s else None
     rule = await parts.ledger.change(
-        Ledger.add_rule,
-        *(str(parse_subject(body.subject)), body.action, body.mode, body.kinds, body.trunks),
-        *(expires, body.reason, viewer.name, now),
+        Ledger.propose_rule,
+        *(str(parse_subject(body.subject)), body.action, body.reason, viewer.name, datetime.now(UTC)),
+        kinds=body.kinds,
+        trunks=body.trunks,
+        expires_s=body.expires_s,
     )
-    return rule_record(rule)
+    return _tagged(rule, response)
 
 
 @router.get("/{rule}")
-async def one_rule(rule: str, parts: TheParts, viewer: Reader) -> dict[str, Any]:
+async def one_rule(rule: str, parts: TheParts, viewer: Reader, response: Response) -> dict[str, Any]:
     """One rule with its hits."""
-    return rule_record(await parts.ledger.read(Ledger.rule, rule))
+    return _tagged(await parts.ledger.read(Ledger.rule, rule), response)
 
 
-@router.post("/{rule}/mode")
-async def change_rule(
-    rule: str, body: NewMode, parts: TheParts, viewer: Annotated[Viewer, needs(Permission.ENFORCE)]
+@router.get("/{rule}/transitions")
+async def transitions(
+    rule: str, parts: TheParts, viewer: Reader, after: After = None, limit: Limit = 100
 ) -> dict[str, Any]:
-    """Enforce, shadow or disable a NOC rule."""
-    return rule_record(
-        await parts.ledger.change(Ledger.change_rule, rule, body.mode, viewer.name, body.reason, datetime.now(UTC))
+    """The rule's steps, the newest first: who took each, why, and how the rule stood before and after."""
+    found = await parts.ledger.read(Ledger.transitions, rule, after, limit + 1)
+    return page(found, limit, lambda transition: transition.id, transition_record)
+
+
+@router.post("/{rule}/shadow")
+async def shadow(
+    rule: str,
+    body: Timed,
+    parts: TheParts,
+    viewer: Annotated[Viewer, needs(Permission.SHADOW)],
+    version: Expected,
+    response: Response,
+) -> dict[str, Any]:
+    """Count what the rule would do, and do nothing else."""
+    return _tagged(
+        await parts.ledger.change(
+            Ledger.shadow_rule,
+            *(rule, viewer.name, body.reason, datetime.now(UTC)),
+            expires_s=body.expires_s,
+            version=version,
+        ),
+        response,
     )
 
 
-@router.delete("/{rule}")
-async def remove_rule(
-    rule: str, body: Reason, parts: TheParts, viewer: Annotated[Viewer, needs(Permission.REMOVE)]
+@router.post("/{rule}/enforce")
+async def enforce(
+    rule: str, body: Enforcement, parts: TheParts, viewer: Enforcer, version: Expected, response: Response
 ) -> dict[str, Any]:
-    """End a NOC rule for good; its history stays."""
-    return rule_record(await parts.ledger.change(Ledger.remove_rule, rule, viewer.name, body.reason, datetime.now(UTC)))
+    """Enforce the rule. A wide one waits for a second person (202); at night `alone` enforces it for a short time."""
+    found = await parts.ledger.read(Ledger.rule, rule)
+    if found.mode == "enforce" and found.live and found.authority == "noc":
+        raise LedgerError(f"rule {rule} is enforced already; renew gives it a new end")
+    return await _enforce(parts, viewer, found, body, body.alone, version, response)
+
+
+@router.post("/{rule}/renew")
+async def renew(
+    rule: str,
+    body: Timed,
+    parts: TheParts,
+    viewer: Annotated[Viewer, needs(Permission.SHADOW)],
+    version: Expected,
+    response: Response,
+) -> dict[str, Any]:
+    """Give the rule a new end. A wide one that is enforced waits for a second person, as it did at first."""
+    found = await parts.ledger.read(Ledger.rule, rule)
+    if found.mode == "enforce" and found.live:
+        _must(viewer, Permission.ENFORCE)
+        return await _enforce(parts, viewer, found, body, False, version, response)
+    return _tagged(
+        await parts.ledger.change(
+            Ledger.renew_rule,
+            *(rule, viewer.name, body.reason, datetime.now(UTC)),
+            expires_s=body.expires_s,
+            version=version,
+        ),
+        response,
+    )
+
+
+@router.post("/{rule}/disable")
+async def disable(
+    rule: str, body: Reason, parts: TheParts, viewer: Enforcer, version: Expected, response: Response
+) -> dict[str, Any]:
+    """Switch the rule off and keep it."""
+    return await _simply(Ledger.disable_rule, parts, rule, viewer, body, version, response)
+
+
+@router.post("/{rule}/roll-back")
+async def roll_back(
+    rule: str,
+    body: Reason,
+    parts: TheParts,
+    viewer: Annotated[Viewer, needs(Permission.ROLL_BACK)],
+    version: Expected,
+    response: Response,
+) -> dict[str, Any]:
+    """Return the rule to how it stood before its last step, whatever that was; doing it again undoes it."""
+    found = await parts.ledger.read(Ledger.rule, rule)
+    last = await parts.ledger.read(Ledger.transitions, rule, limit=1)
+    if last and last[0].from_mode == "enforce":
+        _must(viewer, Permission.ENFORCE)
+    version = found.version if version is None else version
+    done = await parts.ledger.change(
+        Ledger.roll_back_rule, rule, viewer.name, body.reason, datetime.now(UTC), version=version
+    )
+    tag(response, done.rule.version)
+    return rolled_back_record(done)
+
+
+@router.delete("/{rule}")
+async def remove(
+    rule: str,
+    body: Reason,
+    parts: TheParts,
+    viewer: Annotated[Viewer, needs(Permission.REMOVE)],
+    version: Expected,
+    response: Response,
+) -> dict[str, Any]:
+    """End the rule for good; its history stays."""
+    return await _simply(Ledger.remove_rule, parts, rule, viewer, body, version, response)
+
+
+async def _simply(
+    act: Callable[..., RuleView],
+    parts: Parts,
+    rule: str,
+    viewer: Viewer,
+    body: Reason,
+    version: int | None,
+    response: Response,
+) -> dict[str, Any]:
+    done = await parts.ledger.change(act, rule, viewer.name, body.reason, datetime.now(UTC), version=version)
+    return _tagged(done, response)
+
+
+async def _enforce(
+    parts: Parts,
+    viewer: Viewer,
+    rule: RuleView,
+    body: Timed,
+    alone: bool,
+    version: int | None,
+    response: Response,
+) -> dict[str, Any]:
+    judged = await judge(parts, rule)
+    now, settings = datetime.now(UTC), parts.settings.rules
+    if alone and judged.wide and not is_night(now, settings):
+        raise LedgerError(
+            f"it is {local(now, settings):%H:%M} in {settings.timezone}: one person may enforce a wide rule alone only"
+            f" at night, {settings.night} (rules.night); without `alone` it waits for a second person"
+        )
+    done = await parts.ledger.change(
+        Ledger.enforce_rule,
+        *(rule.id, viewer.name, body.reason, now),
+        expires_s=body.expires_s,
+        wide=judged.wide,
+        alone_minutes=settings.alone_minutes if alone else None,
+        expected=judged.expected,
+        version=rule.version if version is None else version,
+    )
+    tag(response, done.record.version)
+    return {**outcome(done, rule_record, response), "wide": list(judged.wide)}
+
+
+def _must(viewer: Viewer, permission: Permission) -> None:
+    if not viewer.may(permission):
+        raise Forbidden(f"this needs the permission {permission}")
+
+
+def _tagged(rule: RuleView, response: Response) -> dict[str, Any]:
+    tag(response, rule.version)
+    return rule_record(rule)

@@ -5,7 +5,7 @@ Exit codes: 0 done or healthy, 1 refused, failed or degraded, 2 unusable, unreac
 
 import typer
 
-from agent.cli import audit, explain, keys, orders, processes, rules, status
+from agent.cli import approvals, audit, explain, keys, orders, processes, rules, status
 from agent.regulator.cli import app as regulator
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.add_typer(orders.app, name="order")
 app.add_typer(rules.app, name="rule")
+app.add_typer(approvals.app, name="approval")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.store, name="store")
 app.add_typer(audit.app, name="audit")

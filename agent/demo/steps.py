@@ -208,7 +208,7 @@ async def advisory(scene: Scene) -> Record:
     rule = await eventually(proposed, "the advisory as a proposed rule", 10.0)
     await scene.answers(WANGIRI)
 
-    await _mode(scene, rule, "shadow")
+    await _step(scene, rule, "shadow")
 
     async def counted() -> Record | None:
         await scene.answers(WANGIRI)
@@ -217,20 +217,18 @@ async def advisory(scene: Scene) -> Record:
 
     await eventually(counted, "the shadowed call counted", 10.0)
 
-    exception = await scene.noc.post(
-        "/v1/rules",
-        {"subject": EXCEPTION, "action": "allow", "mode": "enforce", "reason": "known caller"},
-    )
-    seconds = await scene.in_force(lambda: _mode(scene, rule, "enforce"), lambda: scene.refuses(WANGIRI))
+    exception = await scene.noc.post("/v1/rules", {"subject": EXCEPTION, "action": "allow", "reason": "known caller"})
+    await _step(scene, exception, "enforce")
+    seconds = await scene.in_force(lambda: _step(scene, rule, "enforce"), lambda: scene.refuses(WANGIRI))
     await scene.answers(EXCEPTION)
-    await scene.in_force(lambda: _mode(scene, rule, "disabled"), lambda: scene.answers(WANGIRI))
+    await scene.in_force(lambda: _step(scene, rule, "disable"), lambda: scene.answers(WANGIRI))
     await scene.answers(EXCEPTION)
     await scene.noc.delete(f"/v1/rules/{exception['id']}", {"reason": "demo"})
     return {"rule": rule["id"], "enforced_s": round(seconds, 3)}
 
 
-async def _mode(scene: Scene, rule: Record, mode: str) -> None:
-    await scene.noc.post(f"/v1/rules/{rule['id']}/mode", {"mode": mode, "reason": "demo"})
+async def _step(scene: Scene, rule: Record, step: str) -> None:
+    await scene.noc.post(f"/v1/rules/{rule['id']}/{step}", {"reason": "demo"})
 
 
 async def monthly(scene: Scene) -> Record:

@@ -28,6 +28,7 @@ from sync.ledger import (
     replies,
     requests,
     revisions,
+    rule_steps,
     rules,
     serials,
     sessions,
@@ -35,23 +36,24 @@ from sync.ledger import (
     subjects,
     taking,
     tokens,
+    transitions,
 )
 from sync.ledger import reveals as numbers
 from sync.ledger.people import PersonView, Secrets
 from sync.ledger.replies import Reply
 from sync.ledger.sessions import SessionView
-from sync.ledger.store import LedgerUnavailable, Store
+from sync.ledger.store import LedgerError, LedgerUnavailable, Store
 from sync.ledger.tokens import TokenHolder, TokenView
 from sync.ledger.transaction import House, Transaction, from_ms, read_head, to_ms
 from sync.ledger.views import (
     Action,
     AwaitingProof,
+    Ending,
     Head,
     JournalView,
     Kinds,
     LedgerHit,
     LedgerStatus,
-    Mode,
     OrderStory,
     OrderView,
     Outcome,
@@ -59,11 +61,14 @@ from sync.ledger.views import (
     RequestState,
     RequestView,
     RevisionRow,
+    RolledBack,
     RuleView,
     Taken,
+    TransitionView,
     Verification,
 )
 from sync.order_life import State
+from sync.rule_life import Step
 from sync.settings import LedgerSettings
 from sync.settings_reveal import RevealSettings
 
@@ -123,31 +128,122 @@ class Ledger:
             approvals.refuse(tx, order, actor, reason)
             return stories.order(tx.connection, order).order
 
-    def add_rule(
+    # --- the life of NOC rules; `version` is the one that the caller looked at, None for no condition
+
+    def propose_rule(
         self,
         subject: str,
         action: Action,
-        mode: Mode,
-        kinds: Kinds,
-        trunks: Sequence[str],
-        expires_at: datetime | None,
         reason: str,
         actor: str,
         now: datetime,
+        *,
+        kinds: Kinds = "both",
+        trunks: Sequence[str] = (),
+        expires_s: int | None = None,
     ) -> RuleView:
-        """Make a NOC rule; without `expires_at` it gets the default of the settings."""
+        """Make a NOC rule that does nothing yet."""
         with self._change(now) as tx:
-            return rules.add(tx, subject, action, mode, kinds, trunks, expires_at, reason, actor)
+            return rule_steps.propose(tx, subject, action, kinds, trunks, expires_s, reason, actor)
 
-    def change_rule(self, rule_id: str, mode: Mode, actor: str, reason: str, now: datetime) -> RuleView:
-        """Enforce, shadow or disable a NOC rule or a proposed one."""
+    def shadow_rule(
+        self,
+        rule: str,
+        actor: str,
+        reason: str,
+        now: datetime,
+        *,
+        expires_s: int | None = None,
+        version: int | None = None,
+    ) -> RuleView:
+        """Have a rule counted and nothing else."""
         with self._change(now) as tx:
-            return rules.change(tx, rule_id, mode, actor, reason)
+            return rule_steps.take(tx, rule, Step.SHADOW, actor, reason, expires_s=expires_s, version=version)
 
-    def remove_rule(self, rule_id: str, actor: str, reason: str, now: datetime) -> RuleView:
-        """End a NOC rule."""
+    def enforce_rule(
+        self,
+        rule: str,
+        actor: str,
+        reason: str,
+        now: datetime,
+        *,
+        expires_s: int | None = None,
+        wide: Sequence[str] = (),
+        alone_minutes: int | None = None,
+        expected: int | None = None,
+        version: int | None = None,
+    ) -> Outcome[RuleView]:
+        """Enforce a rule, or give one that is enforced a new end; one that is `wide` waits for a second person.
+
+        With `alone_minutes` a wide one is enforced for so long at once.
+        """
         with self._change(now) as tx:
-            return rules.remove(tx, rule_id, actor, reason)
+            waits = rule_steps.enforce(
+                *(tx, rule, actor, reason), expires_s=expires_s, wide=wide, alone_minutes=alone_minutes,
+                expected=expected, version=version,
+            )  # fmt: skip
+            return Outcome(rules.get(tx.connection, rule), waits)
+
+    def renew_rule(
+        self,
+        rule: str,
+        actor: str,
+        reason: str,
+        now: datetime,
+        *,
+        expires_s: int | None = None,
+        version: int | None = None,
+    ) -> RuleView:
+        """Give a rule in shadow a new end; for one that is enforced see `enforce_rule`."""
+        with self._change(now) as tx:
+            if rules.get(tx.connection, rule).mode == "enforce":
+                raise LedgerError(f"rule {rule} is enforced: its width has to be judged before it is renewed")
+            return rule_steps.take(tx, rule, Step.RENEW, actor, reason, expires_s=expires_s, version=version)
+
+    def disable_rule(
+        self, rule: str, actor: str, reason: str, now: datetime, *, version: int | None = None
+    ) -> RuleView:
+        """Switch a rule off and keep it."""
+        with self._change(now) as tx:
+            return rule_steps.take(tx, rule, Step.DISABLE, actor, reason, version=version)
+
+    def remove_rule(self, rule: str, actor: str, reason: str, now: datetime, *, version: int | None = None) -> RuleView:
+        """End a NOC rule for good."""
+        with self._change(now) as tx:
+            return rule_steps.take(tx, rule, Step.REMOVE, actor, reason, version=version)
+
+    def roll_back_rule(
+        self, rule: str, actor: str, reason: str, now: datetime, *, version: int | None = None
+    ) -> RolledBack:
+        """Return a rule to how it stood before its last step; a second roll back undoes the first."""
+        with self._change(now) as tx:
+            return rule_steps.roll_back(tx, rule, actor, reason, version)
+
+    def brake(self, rule: str, why: str, now: datetime) -> RuleView:
+        """Put an enforced NOC rule into shadow, since it stops more than it promised. Never an order."""
+        with self._change(now) as tx:
+            return rule_steps.take(tx, rule, Step.BRAKE, "palang", why)
+
+    def transitions(self, rule: str, after: int | None = None, limit: int = 100) -> list[TransitionView]:
+        """A rule's steps, the newest first; `after` goes on behind that number."""
+        with self._house.store.read() as connection:
+            return transitions.history(connection, rules.get(connection, rule).id, after, limit)
+
+    def transitions_since(self, since: datetime, limit: int = 100) -> list[TransitionView]:
+        """Every NOC rule's steps since a moment, the newest first."""
+        with self._house.store.read() as connection:
+            return transitions.since(connection, to_ms(since), limit)
+
+    def next_warning(self) -> datetime | None:
+        """When `warn` has something to do next."""
+        with self._house.store.read() as connection:
+            found = rule_steps.next_warning(connection)
+            return None if found is None else from_ms(found)
+
+    def warn(self, now: datetime) -> list[Ending]:
+        """The enforcements of whose end somebody has to be warned now: told once, 24 hours and one hour before."""
+        with self._change(now) as tx:
+            return rule_steps.warn_due(tx)
 
     # --- second persons
 
@@ -214,12 +310,13 @@ class Ledger:
             revisions.begin_epoch(tx, actor)
 
     def expire(self, now: datetime) -> int:
-        """End the rules, orders and requests whose time has come; the answer is how many rules ended."""
+        """Do what is due by itself: rules whose time has come go to shadow or end, orders end, requests lapse.
+
+        The answer is how many rules it was for.
+        """
         with self._change(now) as tx:
             requests.lapse(tx, acts.TABLE)
-            touched = rules.end_due(tx)
-            revisions.publish(tx, touched)
-            return len(touched) + subjects.end_due(tx)
+            return rule_steps.end_due(tx) + subjects.end_due(tx)
 
     def next_expiry(self) -> datetime | None:
         """When `expire` has something to do next."""

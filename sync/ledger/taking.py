@@ -14,7 +14,7 @@ from sync.contract import Advisory, Down, Order, Receipt
 from sync.gate import Checked, Finding, Recent
 from sync.intake import KEPT_BYTES, Reading, Refusal, Signed
 from sync.journal import canonical
-from sync.ledger import confirmations, life, rules, serials, subjects
+from sync.ledger import confirmations, life, rule_steps, serials, subjects
 from sync.ledger.transaction import Transaction, maybe_ms, to_ms
 from sync.ledger.views import Taken
 from sync.order_life import Event, State
@@ -78,7 +78,7 @@ def _advisory(tx: Transaction, message: Signed[Down], advisory: Advisory) -> Tak
     prefix = _prefix(advisory.prefix)
     finding = tx.house.gate.refuse_subject(prefix)
     _keep(tx, message.message_sha256, "advisory", message.kid, message.raw)
-    rule = None if finding else rules.propose(tx, prefix, advisory.reason, advisory.office)
+    rule = None if finding else rule_steps.advise(tx, prefix, advisory.reason, advisory.office)
     tx.run(
         sa.insert(_advisories).values(
             id=advisory.id,

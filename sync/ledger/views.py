@@ -55,7 +55,10 @@ class RevisionRow:
 
 @dataclass(frozen=True)
 class RuleView:
-    """One rule. `since` and `until` are the revisions that first carried it and first lacked it."""
+    """One rule. `since` and `until` are the revisions that first carried it and first lacked it.
+
+    `version` counts its changes; `expected` is the calls an hour that its preview promised when it was enforced.
+    """
 
     id: str
     subject: str
@@ -76,6 +79,8 @@ class RuleView:
     end_reason: str | None
     until: str | None
     hits: dict[str, int] = field(default_factory=dict)
+    version: int = 1
+    expected: int | None = None
 
     @property
     def live(self) -> bool:
@@ -84,6 +89,39 @@ class RuleView:
 
 
 Rule = RuleView
+
+
+@dataclass(frozen=True)
+class TransitionView:
+    """One step of a NOC rule. Without `from_mode` the rule was made by it, without `to_mode` it ended."""
+
+    id: int
+    rule: str
+    at: datetime
+    actor: str
+    cause: str
+    reason: str
+    from_mode: Mode | None
+    from_expires_at: datetime | None
+    to_mode: Mode | None
+    to_expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """A rule after a roll back, the step that this was, and the number of the one that it took back."""
+
+    rule: RuleView
+    done: TransitionView
+    undone: int | None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A rule whose enforcement ends within so many hours."""
+
+    rule: RuleView
+    hours: int
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from sync.contract import Advisory, Confirmation, Order, Receipt, Resend, new_id
 from sync.gate import Gate
 from sync.intake import Reading, Signed, read, read_up
 from sync.jws import Signer
-from sync.ledger import Ledger, OrderView, Taken
+from sync.ledger import Ledger, OrderView, RuleView, Taken
 from sync.ledger.revisions import list_digest
 from sync.ledger.store import Store
+from sync.ledger.views import Action, Mode
 from sync.settings import GateSettings, LedgerSettings
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -148,6 +149,25 @@ class World:
     def confirmations(self) -> list[Confirmation]:
         """As `receive`, confirmations only."""
         return [body for body in self.receive() if isinstance(body, Confirmation)]
+
+    def rule(
+        self,
+        subject: str,
+        action: Action = "reject",
+        mode: Mode = "enforce",
+        expires: timedelta | None = None,
+        reason: str = "wave of +77",
+        actor: str = "budi",
+        **scope: Any,
+    ) -> RuleView:
+        """A NOC rule in this mode, proposed and brought there by one person."""
+        ends = None if expires is None else round(expires.total_seconds())
+        made = self.ledger.propose_rule(subject, action, reason, actor, self.now, expires_s=ends, **scope)
+        if mode == "shadow":
+            return self.ledger.shadow_rule(made.id, actor, reason, self.now, expires_s=ends)
+        if mode == "enforce":
+            return self.ledger.enforce_rule(made.id, actor, reason, self.now, expires_s=ends).record
+        return made
 
     def approve_by_two(self, of: Order) -> OrderView:
         """Have a held order approved by one person and countersigned by another."""

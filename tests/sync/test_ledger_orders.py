@@ -89,7 +89,7 @@ def test_an_unblock_lifts(world: World) -> None:
 
 
 def test_still_blocked_by_is_not_lifted_and_stays_open(world: World) -> None:
-    world.ledger.add_rule("+628123*", "reject", "enforce", "both", (), None, "wave", "budi", world.now)
+    world.rule("+628123*")
     unblock = order(1, A, kind="unblock")
     world.one(unblock)
     assert close(world, unblock, "still_blocked_by").status == "still_blocked_by"
@@ -370,7 +370,7 @@ def test_an_advisory_is_only_proposed(world: World) -> None:
     assert taken.what == "proposed" and taken.rule == "r1" and world.lines() == []
     (rule,) = world.ledger.rules()
     assert (rule.mode, rule.origin, rule.subject, rule.expires_at) == ("disabled", "advisory", "+77*", None)
-    enabled = world.ledger.change_rule("r1", "shadow", "budi", "look first", world.now)
+    enabled = world.ledger.shadow_rule("r1", "budi", "look first", world.now)
     assert enabled.expires_at == NOON + timedelta(days=7)
     assert world.lines() == [f"+77*\tnoc reject shadow both until={int(NOON.timestamp()) + 7 * 86400}"]
     for serial, prefix, code in ((2, "+7", Code.PREFIX_TOO_SHORT), (3, "+112", Code.EMERGENCY_NUMBER)):

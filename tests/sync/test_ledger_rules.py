@@ -20,11 +20,7 @@ def world(tmp_path: Path) -> World:
 
 
 def add(world: World, subject: str, **changes: Any) -> RuleView:
-    fields: dict[str, Any] = {
-        "action": "reject", "mode": "enforce", "kinds": "both", "trunks": (), "expires_at": None,
-        "reason": "wave of +77", "actor": "budi", **changes,
-    }  # fmt: skip
-    return world.ledger.add_rule(subject, **fields, now=world.now)
+    return world.rule(subject, **changes)
 
 
 def test_a_rule_is_published_at_once_with_its_end(world: World) -> None:
@@ -47,17 +43,18 @@ def test_stacks_are_written_as_the_filter_reads_them(world: World) -> None:
 
 def test_modes_change_and_each_is_a_revision(world: World) -> None:
     add(world, "+77", mode="shadow")
-    rule = world.ledger.change_rule("r1", "enforce", "sri", "looks right", world.now)
-    assert (rule.mode, rule.since) == ("enforce", "1.2")
-    rule = world.ledger.change_rule("r1", "disabled", "sri", "too wide", world.now)
-    assert (rule.mode, rule.since, world.lines()) == ("disabled", None, [])
-    assert world.ledger.change_rule("r1", "disabled", "sri", "again", world.now) == rule
+    rule = world.ledger.enforce_rule("r1", "sri", "looks right", world.now).record
+    assert (rule.mode, rule.since, rule.version) == ("enforce", "1.2", 3)
+    rule = world.ledger.disable_rule("r1", "sri", "too wide", world.now)
+    assert (rule.mode, rule.since, world.lines(), rule.version) == ("disabled", None, [], 4)
+    with pytest.raises(LedgerError, match="rule r1: it is disabled already"):
+        world.ledger.disable_rule("r1", "sri", "again", world.now)
     assert world.ledger.head().n == 3
     assert world.ledger.remove_rule("r1", "sri", "done", world.now).ended_at == NOON
     assert world.ledger.rules() == [] and len(world.ledger.rules(ended=True)) == 1
     assert world.ledger.head().n == 3
     kinds = [record.kind for record in world.ledger.journal()]
-    assert kinds == ["rule.add", "rule.mode", "rule.mode", "rule.remove"]
+    assert kinds == ["rule.propose", "rule.shadow", "rule.enforce", "rule.disable", "rule.remove"]
     world.check()
 
 
@@ -65,12 +62,11 @@ def test_modes_change_and_each_is_a_revision(world: World) -> None:
     ("changes", "message"),
     [
         ({"action": "block"}, "action 'block' is not one of reject, allow, label"),
-        ({"mode": "on"}, "mode 'on' is not one of"),
         ({"kinds": "sms"}, "kinds 'sms' is not one of"),
         ({"actor": ""}, "a named person and a reason"),
         ({"reason": "  "}, "a named person and a reason"),
-        ({"expires_at": NOON}, "which is past"),
-        ({"expires_at": NOON + timedelta(days=31)}, r"31\.0 days is too long; a NOC rule lasts at most 30"),
+        ({"expires": timedelta()}, "an end in 0 seconds is past"),
+        ({"expires": timedelta(days=31)}, r"31\.0 days is too long; a NOC rule lasts at most 30"),
     ],
 )
 def test_what_is_no_rule_is_refused(world: World, changes: dict[str, Any], message: str) -> None:
@@ -111,7 +107,7 @@ def test_an_orders_rule_is_not_the_nocs_to_change(world: World) -> None:
     with pytest.raises(LedgerError, match="only an unblock order ends it"):
         world.ledger.remove_rule("r1", "budi", "please", world.now)
     with pytest.raises(LedgerError, match="only an unblock order ends it"):
-        world.ledger.change_rule("r1", "disabled", "budi", "please", world.now)
+        world.ledger.roll_back_rule("r1", "budi", "please", world.now)
     assert world.ledger.rules() == [] and world.ledger.rules(orders=True)[0].ticket == "T-1"
 
 
@@ -135,18 +131,28 @@ def test_rules_touching_a_number_longest_first(world: World) -> None:
         world.ledger.rules_touching("1")
 
 
-def test_rules_end_by_themselves(world: World) -> None:
-    add(world, "+77", expires_at=NOON + timedelta(hours=1))
-    add(world, "+242", expires_at=NOON + timedelta(hours=2))
+def test_what_is_enforced_goes_to_shadow_at_its_time_and_then_ends(world: World) -> None:
+    add(world, "+77", expires=timedelta(hours=1))
+    add(world, "+242", expires=timedelta(hours=2))
     assert world.ledger.next_expiry() == NOON + timedelta(hours=1)
     assert world.ledger.expire(NOON + timedelta(minutes=59)) == 0
-    assert world.ledger.expire(NOON + timedelta(hours=1)) == 1
-    assert [line.split("\t")[0] for line in world.lines()] == ["+242*"]
-    assert (world.ledger.rule("r1").end_reason, world.ledger.rule("r1").until) == ("expired", "1.3")
-    world.ledger.expire(NOON + timedelta(days=3))
-    assert world.ledger.next_expiry() is None
-    with pytest.raises(LedgerError, match="rule r1 ended at 2026-11-22T13:00:00Z: expired"):
-        world.ledger.change_rule("r1", "enforce", "budi", "more", world.now)
+    at = NOON + timedelta(hours=1)
+    assert world.ledger.expire(at) == 1
+    rule = world.ledger.rule("r1")
+    assert (rule.mode, rule.expires_at, rule.live) == ("shadow", at + timedelta(days=7), True)
+    assert [line.split("\t")[1][:18] for line in world.lines()] == ["noc reject enforce", "noc reject shadow "]
+    assert world.ledger.expire(at + timedelta(days=7)) == 2  # the other one goes to shadow then
+    rule = world.ledger.rule("r1")
+    assert (rule.end_reason, rule.live, rule.until) == ("expired", False, "1.4")
+    world.ledger.expire(NOON + timedelta(days=30))
+    assert world.ledger.next_expiry() is None and world.lines() == []
+    with pytest.raises(LedgerError, match=r"rule r1 ended at 2026-11-29T13:00:00Z: expired"):
+        world.ledger.enforce_rule("r1", "budi", "more", world.now)
+    causes = [(step.cause, step.to_mode, step.actor) for step in world.ledger.transitions("r1")]
+    assert causes == [
+        ("expiry", None, "palang"), ("expiry", "shadow", "palang"), ("person", "enforce", "budi"),
+        ("propose", "disabled", "budi"),
+    ]  # fmt: skip
     world.check()
 
 
@@ -164,7 +170,7 @@ def hit(world: World, call: str, n: int, effect: Any = "reject", **changes: Any)
 
 def test_hits_are_counted_once_on_the_rule_of_their_revision(world: World) -> None:
     add(world, "+77", mode="shadow")  # 1.1
-    world.ledger.change_rule("r1", "enforce", "sri", "ok", world.now)  # 1.2
+    world.ledger.enforce_rule("r1", "sri", "ok", world.now)  # 1.2
     world.ledger.remove_rule("r1", "sri", "over", world.now)  # 1.3
     add(world, "+77")  # 1.4
     hits = [

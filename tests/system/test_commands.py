@@ -114,19 +114,30 @@ async def test_a_rule_from_idea_to_removal(conversation: Conversation, palang: P
         await eventually(look, f"{wanted}", 10)
 
     await status("+77012345678", 200)
-    for word, wanted in (("enable", 603), ("shadow", 200), ("enable", 603), ("disable", 200)):
-        await palang("rule", word, rule["id"])
+    for words, wanted in ((("enforce", "--yes"), 603), (("shadow",), 200), (("roll-back",), 603), (("disable",), 200)):
+        word, *options = words
+        await palang("rule", word, rule["id"], *options)
         await status("+77012345678", wanted)
-    await palang("rule", "enable", rule["id"])
+    rolled = await palang("rule", "roll-back", rule["id"])
+    assert "before: disabled until" in rolled and "after: enforce until" in rolled
+    assert f"undo: palang rule roll-back {rule['id']}" in rolled
     exception = await palang.json(
-        *("rule", "add", "-", "--action", "allow", "--mode", "enforce", "--reason", "known"), stdin="+77017654321"
+        *("rule", "add", "-", "--action", "allow", "--mode", "enforce", "--reason", "known", "--yes"),
+        stdin="+77017654321",
     )
     await status("+77017654321", 200)
     await status("+77012345678", 603)
+    assert "nobody can be asked here" in await palang("rule", "remove", rule["id"], exit_code=1)
     for one in (rule, exception):
-        await palang("rule", "remove", one["id"], "--reason", "over")
+        await palang("rule", "remove", one["id"], "--reason", "over", "--yes")
     await status("+77012345678", 200)
     assert "removed" in await palang("rule", "show", rule["id"])
+    steps = await palang.json("rule", "history", rule["id"])
+    assert [step["cause"] for step in steps] == [
+        "remove", "roll_back", "person", "roll_back", "person", "person", "person", "propose",
+    ]  # fmt: skip
+    assert "roll_back" in await palang("rule", "history", rule["id"])
+    assert "can't be rolled back" in await palang("rule", "roll-back", rule["id"], exit_code=1)
     assert "an id looks like r17" in await palang("rule", "show", "seventeen", exit_code=1)
 
 
@@ -134,7 +145,7 @@ async def test_a_rule_from_idea_to_removal(conversation: Conversation, palang: P
     ("words", "says"),
     [
         (("+7",), "1 digit"),
-        (("+77", "--expires", "40d"), "at most 30"),
+        (("+77", "--expires", "31d"), "at most 30"),
         (("+77", "--expires", "soon"), "write 30m, 12h or 7d"),
         (("+77", "--action", "explode"), "action"),
         (("+77", "--mode", "maybe"), "mode"),
@@ -143,7 +154,7 @@ async def test_a_rule_from_idea_to_removal(conversation: Conversation, palang: P
     ],
 )
 async def test_a_rule_that_can_not_be(palang: Palang, words: tuple[str, ...], says: str) -> None:
-    assert says in await palang("rule", "add", *words, "--reason", "a mistake", exit_code=1)
+    assert says in await palang("rule", "add", *words, "--reason", "a mistake", "--yes", exit_code=1)
 
 
 async def test_explain(conversation: Conversation, palang: Palang) -> None:

@@ -62,16 +62,16 @@ async def test_the_main_job_as_sipp_sees_it(stage: Stage, tmp_path: Path) -> Non
             return bool(rules)
 
         await eventually(proposed, "a proposed rule", 10)
-        path = f"/v1/rules/{rules[0]['id']}/mode"
-        await noc.post(path, {"mode": "shadow", "reason": "look first"})
+        path = f"/v1/rules/{rules[0]['id']}"
+        await noc.post(f"{path}/shadow", {"reason": "look first"})
         await call(stage, "answered", WANGIRI, tmp_path)
-        allow = {"subject": EXCEPTION, "action": "allow", "mode": "enforce", "reason": "known"}
-        await noc.post("/v1/rules", allow)
-        await noc.post(path, {"mode": "enforce", "reason": "wangiri"})
+        allow = await noc.post("/v1/rules", {"subject": EXCEPTION, "action": "allow", "reason": "known"})
+        await noc.post(f"/v1/rules/{allow['id']}/enforce", {"reason": "known"})
+        await noc.post(f"{path}/enforce", {"reason": "wangiri"})
         await _in_step(stage)
         await call(stage, "refused", WANGIRI, tmp_path)
         await call(stage, "answered", EXCEPTION, tmp_path)
-        await noc.post(path, {"mode": "disabled", "reason": "over"})
+        await noc.post(f"{path}/disable", {"reason": "over"})
         await _in_step(stage)
         await call(stage, "answered", WANGIRI, tmp_path)
 
