@@ -171,7 +171,7 @@ _HAPPENS: Final = {
     Event.ASK: "a person asks for the lift, with clarification reference and the document's hash",
     Event.APPROVE: "a second person approves",
     Event.REFUSE: "a second person refuses",
-    Event.LAPSE: "no second person came in time",
+    Event.LAPSE: "no second person came in time, or who asked took it back",
     Event.KEEP: "a person decides that the block stays",
     Event.PASSES: "each expected node proved that the number passes, and an order's block was lifted",
     Event.PASSES_OURS: "likewise, but only rules of the NOC were lifted: the regulator has nothing to be told",

@@ -13,6 +13,8 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from sync import schema
+from sync.clearance_life import State as ClearanceState
+from sync.contract import Coverage, Proof
 from sync.gate import Gate
 from sync.intake import Reading
 from sync.jws import Keyring, Signer
@@ -20,6 +22,7 @@ from sync.ledger import (
     acts,
     alarms,
     approvals,
+    clearances,
     confirmations,
     hits,
     lately,
@@ -49,6 +52,8 @@ from sync.ledger.views import (
     Action,
     AwaitingProof,
     Ending,
+    ClearanceStory,
+    ClearanceView,
     Head,
     JournalView,
     Kinds,
@@ -58,6 +63,7 @@ from sync.ledger.views import (
     OrderView,
     Outcome,
     Outgoing,
+    Reassigned,
     RequestState,
     RequestView,
     RevisionRow,
@@ -328,16 +334,85 @@ class Ledger:
     # --- proof
 
     def awaiting_proof(self, limit: int = 1_000) -> list[AwaitingProof]:
-        """The orders that wait for a proof, the nearest deadline first."""
+        """The orders, then the clearances, that wait for a proof, the nearest deadline first."""
         with self._house.store.read() as connection:
-            return proofs.awaiting(connection, limit)
+            return [*proofs.awaiting(connection, limit), *clearances.awaiting(connection, limit)]
 
     def record_proof(
         self, order: str, verdict: proofs.ProofVerdict, proof: dict[str, Any], coverage: dict[str, Any], now: datetime
-    ) -> State:
-        """Keep what the nodes proved and queue the confirmation; the answer is the order's state now."""
+    ) -> str:
+        """Keep what the nodes proved and queue the confirmation; the answer is the state of order or clearance now.
+
+        Raises ValueError (pydantic's) when proof or coverage don't follow the contract.
+        """
+        stated, covered = Proof.model_validate(proof, strict=False), Coverage.model_validate(coverage, strict=False)
+        record = clearances.proved if order.startswith("c") and order[1:].isdecimal() else proofs.record
         with self._change(now) as tx:
-            return proofs.record(tx, order, verdict, proof, coverage)
+            return record(tx, order, verdict, stated, covered)
+
+    # --- clearances
+
+    def open_clearance(
+        self,
+        number: str,
+        reference: str,
+        document: str,
+        reason: str,
+        actor: str,
+        deadline: datetime,
+        now: datetime,
+        *,
+        exception: bool = True,
+    ) -> Outcome[ClearanceView]:
+        """Open a clearance after a clarification; a second person is asked to lift the block."""
+        with self._change(now) as tx:
+            return Outcome(
+                *clearances.open_(tx, number, reference, document, reason, actor, deadline, exception=exception)
+            )
+
+    def ask_clearance(
+        self,
+        clearance: str,
+        reference: str,
+        document: str,
+        reason: str,
+        actor: str,
+        now: datetime,
+        *,
+        exception: bool = True,
+    ) -> Outcome[ClearanceView]:
+        """Ask a second person to lift the block that a review is about."""
+        with self._change(now) as tx:
+            return Outcome(*clearances.ask(tx, clearance, reference, document, reason, actor, exception=exception))
+
+    def keep_clearance(self, clearance: str, actor: str, reason: str, now: datetime) -> ClearanceView:
+        """Decide that the block stays."""
+        with self._change(now) as tx:
+            return clearances.keep(tx, clearance, actor, reason)
+
+    def reassigned(
+        self, numbers: Sequence[str], reason: str, actor: str, deadline: datetime, now: datetime, *, commit: bool
+    ) -> Reassigned:
+        """Open a review for each of these numbers that is blocked; without `commit` only count them."""
+        with self._change(now) as tx:
+            return clearances.reassigned(tx, numbers, reason, actor, deadline, commit=commit)
+
+    def clearances(
+        self, state: ClearanceState | None = None, *, waiting: bool = False, after: int | None = None, limit: int = 100
+    ) -> list[ClearanceView]:
+        """Clearances, the newest first; with `waiting` those whose deadline runs, the nearest first."""
+        with self._house.store.read() as connection:
+            return clearances.listed(connection, state=state, waiting=waiting, after=after, limit=limit)
+
+    def clearance(self, clearance: str) -> ClearanceStory:
+        """One clearance's whole story."""
+        with self._house.store.read() as connection:
+            return clearances.story(connection, clearance)
+
+    def clearances_overdue(self, now: datetime) -> list[ClearanceView]:
+        """The clearances past their deadline whose number neither passes nor is decided to stay blocked."""
+        with self._house.store.read() as connection:
+            return clearances.overdue(connection, to_ms(now))
 
     # --- the outbox
 

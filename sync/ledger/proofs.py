@@ -5,7 +5,7 @@ each node stood at the order's revision or later. While a subject of it is held,
 """
 
 from collections import defaultdict
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -67,20 +67,17 @@ def awaiting(connection: sa.Connection, limit: int) -> list[AwaitingProof]:
     ]
 
 
-def record(
-    tx: Transaction, order: str, verdict: ProofVerdict, proof: dict[str, Any], coverage: dict[str, Any]
-) -> State:
+def record(tx: Transaction, order: str, verdict: ProofVerdict, stated: Proof, covered: Coverage) -> State:
     """Keep a proof and move its order; the answer is the state that it is in now.
 
-    A proof that comes too late for its order, or from before its revision, changes nothing. Raises ValueError
-    (pydantic's) when proof or coverage don't follow the contract, LedgerError for a verdict of the other kind of order.
+    A proof that comes too late for its order, or from before its revision, changes nothing. Raises LedgerError for a
+    verdict of the other kind of order.
     """
-    stated, covered = Proof.model_validate(proof, strict=False), Coverage.model_validate(coverage, strict=False)
     row = life.row(tx, order)
     state = State(row["state"])
     if (verdict in ("in_force", "in_force_partial")) != (row["kind"] == "block"):
         raise LedgerError(f"order {order} is to {row['kind']}; a proof can't find it {verdict}")
-    if state not in AWAITING_PROOF or _too_old(row, stated):
+    if state not in AWAITING_PROOF or too_old(row, stated):
         return state
     held = life.counts(tx, order).get("held", 0)
     event = _EVENTS[verdict]
@@ -93,6 +90,7 @@ def record(
     return after
 
 
-def _too_old(row: sa.RowMapping, proof: Proof) -> bool:
+def too_old(row: sa.RowMapping, proof: Proof) -> bool:
+    """Whether a node stood before the revision of this order or clearance."""
     needed = (row["epoch"], row["n"])
     return any(tuple(int(part) for part in node.revision.split(".")) < needed for node in proof.nodes)

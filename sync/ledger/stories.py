@@ -54,21 +54,28 @@ def order(connection: sa.Connection, order_id: str) -> OrderStory:
     subjects = connection.execute(
         sa.select(c.subject, c.state, c.code, c.detail).where(c.order_id == order_id).order_by(c.position).limit(_SHOWN)
     )
-    confirmations = connection.execute(
-        sa.select(_confirmations).where(_confirmations.c.order_id == order_id).order_by(_confirmations.c.number)
-    )
-    journal = connection.execute(
-        sa.select(schema.journal).where(schema.journal.c.about == order_id).order_by(schema.journal.c.seq).limit(_SHOWN)
-    )
     return OrderStory(
         order=_view(connection, row),
         legal_basis=row["legal_basis"],
         kid=row["kid"],
         message_sha256=row["message"],
         subjects=tuple(SubjectView(s, state, _code(code), detail) for s, state, code, detail in subjects),
-        confirmations=tuple(_confirmation(found) for found in confirmations.mappings()),
-        journal=tuple(journal_view(found) for found in journal.mappings()),
+        confirmations=confirmations_where(connection, _confirmations.c.order_id == order_id),
+        journal=journal_about(connection, order_id),
     )
+
+
+def confirmations_where(connection: sa.Connection, wanted: sa.ColumnElement[bool]) -> tuple[ConfirmationView, ...]:
+    """Confirmations in the order in which they were queued."""
+    found = connection.execute(sa.select(_confirmations).where(wanted).order_by(_confirmations.c.number))
+    return tuple(_confirmation(row) for row in found.mappings())
+
+
+def journal_about(connection: sa.Connection, about: str) -> tuple[JournalView, ...]:
+    """The first thousand journal records about one thing."""
+    table = schema.journal
+    found = connection.execute(sa.select(table).where(table.c.about == about).order_by(table.c.seq).limit(_SHOWN))
+    return tuple(journal_view(row) for row in found.mappings())
 
 
 def journal_after(connection: sa.Connection, seq: int, limit: int) -> list[JournalView]:

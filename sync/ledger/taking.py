@@ -14,7 +14,7 @@ from sync.contract import Advisory, Down, Order, Receipt
 from sync.gate import Checked, Finding, Recent
 from sync.intake import KEPT_BYTES, Reading, Refusal, Signed
 from sync.journal import canonical
-from sync.ledger import confirmations, life, rule_steps, serials, subjects
+from sync.ledger import clearances, confirmations, life, rule_steps, serials, subjects
 from sync.ledger.transaction import Transaction, maybe_ms, to_ms
 from sync.ledger.views import Taken
 from sync.order_life import Event, State
@@ -43,6 +43,8 @@ def decide(tx: Transaction, order: str) -> State:
     life.move(tx, order, Event.APPLY)
     subjects.activate(tx, order)
     this = life.row(tx, order)
+    if this["kind"] == "block":
+        clearances.overtake(tx, order)
     if State(this["state"]) is State.APPLYING and this["until"] is not None and this["until"] <= tx.now_ms:
         subjects.end(tx, order)
     return State(life.row(tx, order)["state"])
@@ -122,7 +124,9 @@ def _receipt(tx: Transaction, message: Signed[Down], receipt: Receipt) -> Taken:
         return Taken("duplicate", receipt.order)
     _keep(tx, message.message_sha256, "receipt", message.kid, message.raw)
     tx.journal("message.receipt", message.kid, receipt.order, body)
-    if row["order_id"] is not None and tx.run(sa.select(_orders.c.id).where(_orders.c.id == row["order_id"])).first():
+    if row["clearance"] is not None:
+        clearances.receipt(tx, row)
+    elif row["order_id"] is not None and tx.run(sa.select(_orders.c.id).where(_orders.c.id == row["order_id"])).first():
         latest = confirmations.latest(tx, row["order_id"])
         state = life.row(tx, row["order_id"])["state"]
         current = latest is not None and latest["id"] == row["id"] and row["status"] == state

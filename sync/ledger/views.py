@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
+from sync.clearance_life import State as ClearanceState
 from sync.codes import Code
 from sync.order_life import State
 
@@ -307,3 +308,65 @@ class Verification:
     def whole(self) -> bool:
         """True when nothing is wrong."""
         return self.first_bad is None and self.problem is None
+
+
+ClearanceKind = Literal["clarification", "reassigned"]
+Remedy = Literal["lift", "exception", "regulator"]
+
+
+@dataclass(frozen=True)
+class ClearanceView:
+    """One clearance in a line. `approval` is the newest request to lift; `again_by` the order that blocks it again."""
+
+    id: str
+    kind: ClearanceKind
+    subject: str
+    state: ClearanceState
+    reference: str | None
+    document: str | None
+    opened_at: datetime
+    opened_by: str
+    reason: str
+    deadline: datetime
+    approval: str | None
+    approved_at: datetime | None
+    revision: str | None
+    exception: str | None
+    lifted_at: datetime | None
+    closed_at: datetime | None
+    again_by: str | None
+    again_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """A rule that stops a number's calls. What lifts it: the clearance, an exception beside it, or the regulator."""
+
+    rule: RuleView
+    remedy: Remedy
+
+
+@dataclass(frozen=True)
+class ClearanceStory:
+    """All that the ledger knows of one clearance: what blocks the number now, whose orders name it, every step."""
+
+    clearance: ClearanceView
+    blocking: tuple[Blocking, ...]
+    orders: tuple[OrderStory, ...]
+    requests: tuple[RequestView, ...]
+    proof: dict[str, Any] | None
+    confirmations: tuple[ConfirmationView, ...]
+    journal: tuple[JournalView, ...]
+
+
+@dataclass(frozen=True)
+class Reassigned:
+    """What became of a list of numbers with new subscribers: how many there are, are blocked, have an open clearance
+    already, and are new; `opened` are the reviews, none in a preview.
+    """
+
+    numbers: int
+    blocked: int
+    open: int
+    new: int
+    opened: tuple[str, ...]

@@ -78,7 +78,6 @@ clearances = Table(
     Column("closed_at", BigInteger),
     Column("again_by", Text, ForeignKey("orders.id")),  # the later order that blocks the number again
     Column("again_at", BigInteger),
-    Column("warned", Integer, nullable=False, server_default="0"),  # that it is overdue was told
     Index("clearances_by_state", "state", "deadline"),
     Index("clearances_by_subject", "subject"),
 )

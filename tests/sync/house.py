@@ -126,6 +126,10 @@ class World:
 
     def prove(self, of: Order, verdict: str, revision: str | None = None) -> str:
         """Record that one node proved the order."""
+        return self.prove_id(of.id, verdict, revision)
+
+    def prove_id(self, of: str, verdict: str, revision: str | None = None) -> str:
+        """As `prove`, for an order or a clearance by its id."""
         head = self.ledger.head()
         node = {"node": "gw1", "revision": revision or str(head), "digest": head.digest, "asked": 1, "held": 1}
         node["trunks"] = [{"trunk": "intl-a", "mode": "enforce", "asked": 1, "held": 1}]
@@ -134,7 +138,7 @@ class World:
             "covered": [{"node": "gw1", "trunk": "intl-a"}],
             "not_covered": [{"what": "on-net calls", "why": "Palang does not sit there"}],
         }
-        return self.ledger.record_proof(of.id, verdict, proof, coverage, self.now)  # type: ignore[arg-type]
+        return self.ledger.record_proof(of, verdict, proof, coverage, self.now)  # type: ignore[arg-type]
 
     def receive(self, limit: int = 1_000) -> list[Confirmation | Resend]:
         """What the regulator gets now: all that is due, verified; the broker took each of them."""

@@ -33,7 +33,6 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("again_by", sa.Text(), nullable=True),
         sa.Column("again_at", sa.BigInteger(), nullable=True),
-        sa.Column("warned", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
             ["again_by"],
             ["orders.id"],

@@ -1,0 +1,22 @@
+"""The settings of the unblock desk: how long a wrongly blocked number may wait, and how much is taken at once."""
+
+from pydantic import Field
+
+from config import Section
+
+
+class ClearanceSettings(Section):
+    """The unblock desk."""
+
+    hours: float = Field(
+        24.0, gt=0, le=720, description="Hours in which a clearance has to end; an alarm tells of one that has not."
+    )
+    most_numbers: int = Field(
+        10_000, ge=1, le=100_000, description="Most numbers in one list of numbers that have new subscribers."
+    )
+    most_document_mb: int = Field(
+        20,
+        ge=1,
+        le=200,
+        description="Largest document that the console takes for its hash; nothing else of it is kept.",
+    )
