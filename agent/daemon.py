@@ -17,6 +17,7 @@ from agent.hits import Hits
 from agent.local_http import AddressInUse, LocalServer, Quiet, listen
 from agent.settings import Settings
 from agent.status import report
+from agent.watching import look_out, watchers
 from agent.wiring import assemble, lock_path
 from config import ConfigError
 
@@ -53,6 +54,8 @@ async def _run(settings: Settings) -> None:
                     parts.outbox.run(),
                     parts.alarms.run(),
                     parts.wall.run(parts, report),
+                    look_out(parts),
+                    *((watchers(parts).run(),) if settings.agent.metrics else ()),
                     Hits(parts.ledger, parts.redis, settings.redis.name).run(),
                     rule_clock.run(parts.ledger, parts.alarms),
                 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import config
+from agent import metrics as agent_metrics
 from agent.settings import Settings
 from sip_filter import metrics as node_metrics
 from sip_filter._core import counter_meanings
@@ -52,7 +53,9 @@ def _metrics() -> str:
         "# Metrics\n\nFor Prometheus, over HTTP at `/metrics`. Written from the tables that a scrape is made of"
         " (`make docs`). No label holds a subscriber's number.\n\n"
         "## A node\n\nAt `node.metrics`, 127.0.0.1:9465 by default. `/health/live`, `/health/ready` and `/health/stale`"
-        " answer 200 or 503 and one line of JSON that says why.\n\n" + _metric_rows(node_metrics.METRICS)
+        " answer 200 or 503 and one line of JSON that says why.\n\n" + _metric_rows(node_metrics.METRICS) + "\n"
+        "## The agent\n\nAt `agent.metrics`, 127.0.0.1:9464 by default, with the same three of health.\n\n"
+        + _metric_rows(agent_metrics.ALL)
     )
 
 

@@ -12,7 +12,7 @@ from agent.settings_access import AccessSettings, ConsoleSettings
 from agent.settings_rules import RulesSettings
 from agent.traffic.settings import TrafficSettings, WidthSettings
 from config import Section, load
-from sip_filter.settings import Gateway, Name, Node, Redis, SocketPath
+from sip_filter.settings import Gateway, Name, Node, Redis, SocketPath, WatchAddress
 from sync.settings import ContractSettings, GateSettings, LedgerSettings
 from sync.settings_mqtt import FeedSettings, MqttSettings, OutboxSettings
 from sync.settings_reveal import RevealSettings
@@ -26,6 +26,12 @@ class AgentSettings(Section):
 
     socket: SocketPath = Field(
         Path("/run/palang/agent.sock"), description="Unix socket of the local API, mode 0600; the commands use it."
+    )
+    metrics: WatchAddress = Field(
+        "127.0.0.1:9464", description="Where metrics and health are asked for (HTTP, no sign-in); empty: nowhere."
+    )
+    stale_s: float = Field(
+        300.0, ge=1, le=86_400, description="A feed or a Redis that is away for longer is stale, in seconds."
     )
 
 

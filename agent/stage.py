@@ -26,6 +26,7 @@ _SETTINGS = """\
 # Written by palang: the private set in this folder.
 [agent]
 socket = "{run}/agent.sock"
+metrics = "{agent_metrics}"
 
 [console]
 listen = "{console}"
@@ -107,6 +108,7 @@ class Stage:
     children: dict[str, Child] = field(default_factory=dict)
     _live: Path | None = None
     node_metrics: str = ""
+    agent_metrics: str = ""
     _mqtt_port: int = 0
 
     @property
@@ -144,7 +146,9 @@ class Stage:
             if not (self.folder / "keys" / f"{name}.jwk").exists():
                 make_keys(self.folder / "keys", name)
         self._mqtt_port = children.free_port(socket.SOCK_STREAM)
-        self.node_metrics = f"127.0.0.1:{children.free_port(socket.SOCK_STREAM)}"
+        self.node_metrics, self.agent_metrics = (
+            f"127.0.0.1:{children.free_port(socket.SOCK_STREAM)}" for _ in range(2)
+        )
         self._write_settings()
         for name in ("redis", "mosquitto", *(("regulator",) if self.with_regulator else ()), "agent", "gateway"):
             await self.start_child(name)
@@ -199,6 +203,7 @@ class Stage:
             operator=OPERATOR,
             node=NODE,
             node_metrics=self.node_metrics,
+            agent_metrics=self.agent_metrics,
             trunk=TRUNK,
             gateway=self.gateway,
             switch=self.switch,

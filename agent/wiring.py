@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from agent.access.entrance import Entrance
 from agent.alarms import Alarms
+from agent.figures import Figures
 from agent.ledger_thread import LedgerThread
 from agent.look_ups import Pace
 from agent.prover import Prover
@@ -48,6 +49,7 @@ class Parts:
     pace: Pace
     entrance: Entrance
     wall: Wall
+    figures: Figures
 
     async def rebuild(self, actor: str, *, new_epoch: bool) -> dict[str, Any]:
         """Have Redis made anew from the ledger at the publisher's next turn.
@@ -102,6 +104,8 @@ def assemble(settings: Settings) -> Parts:
         alarms=alarms,
         entrance=Entrance(ledger, settings.access, alarm=partial(alarms.raise_, "sign_in_attacks")),
         wall=Wall(),
+        alarms=Alarms(ledger),
+        figures=Figures(),
     )
     for wake in (parts.publisher.wake, parts.prover.wake, parts.outbox.wake, parts.wall.touch):
         ledger.watch(wake)

@@ -72,6 +72,7 @@ class LinkState:
     connections: int = 0
     last_message_at: datetime | None = None
     last_error: str = ""
+    away_since: datetime | None = field(default_factory=lambda: datetime.now(UTC))  # None while it is connected
     discarded: int = 0  # messages that did not fit into the queue; they are redelivered
 
 
@@ -214,7 +215,8 @@ class Link:
         finally:
             self._up.clear()
             self._connection = None
-            self.state = replace(self.state, connected_since=None)
+            away_since = self.state.away_since or datetime.now(UTC)
+            self.state = replace(self.state, connected_since=None, away_since=away_since)
             self._queue.clear()  # unacknowledged, so redelivered
             self._queued_bytes = 0
             await connection.close()
@@ -227,6 +229,7 @@ class Link:
             self.state,
             last_error="",
             connected_since=datetime.now(UTC),
+            away_since=None,
             session_present=present,
             connections=self.state.connections + 1,
         )

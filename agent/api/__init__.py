@@ -27,6 +27,8 @@ from agent.api import (
     wall,
 )
 from agent.api.once import Once
+from agent.api import alarms, approvals, errors, explain, orders, rules, status, store
+from agent.figures import Measured
 from agent.wiring import Parts
 
 _NOUNS = (
@@ -58,4 +60,5 @@ def app(parts: Parts, door: Door | None = None) -> FastAPI:
     errors.install(api)
     look_ups.install(api)
     api.add_middleware(Once)
+    api.add_middleware(Measured, figures=parts.figures)
     return api
