@@ -161,22 +161,19 @@ class TrafficStore:
             found += [Point(at * span, span, trunk, Counts(*counts)) for at, trunk, *counts in rows]
         return found
 
-    def sketches(self, keys: Keys, first: int, last: int, trunks: Sequence[str] = ()) -> dict[str, Pair]:
-        """The distinct ones of the hours `first` to `last`, by trunk."""
+    def sketches(self, keys: Keys, since: int, trunks: Sequence[str] = ()) -> dict[tuple[int, str], Pair]:
+        """The distinct ones from the hour `since` on, by hour and trunk."""
         chosen, values = _where(keys, trunks)
-        by_trunk: dict[str, tuple[list[Any], list[Any]]] = {}
-        for trunk, callers, callees in self._all(
-            f"SELECT trunk, callers, callees FROM sketches WHERE {chosen} AND hour BETWEEN ? AND ?",
-            *values,
-            first,
-            last,
+        found: dict[tuple[int, str], tuple[list[Any], list[Any]]] = {}
+        for hour, trunk, callers, callees in self._all(
+            f"SELECT hour, trunk, callers, callees FROM sketches WHERE {chosen} AND hour >= ?", *values, since
         ):
-            several = by_trunk.setdefault(trunk, ([], []))
+            several = found.setdefault((hour, trunk), ([], []))
             several[0].append(self._sketch(callers))
             several[1].append(self._sketch(callees))
         return {
-            trunk: Pair(union(callers, self._sketch), union(callees, self._sketch))
-            for trunk, (callers, callees) in by_trunk.items()
+            place: Pair(union(callers, self._sketch), union(callees, self._sketch))
+            for place, (callers, callees) in found.items()
         }
 
     def spans(self, key: str, nodes: Sequence[str], since: int) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.traffic.counts import ALL, Counts, Row, Told, read_told
 from agent.traffic.scope import Keys
+from agent.traffic.sketch import union
 from agent.traffic.store import Broken, TrafficStore
 from tests.agent.hyperloglog import Sketch
 
@@ -117,7 +118,7 @@ def test_minutes_become_hours_and_go_when_they_are_old(store: TrafficStore) -> N
     ]
     store.expire(NOON + 60)
     assert calls(store, Keys.one("7701")) == 120
-    assert store.sketches(Keys.one("7701"), 0, NOON) == {}
+    assert store.sketches(Keys.one("7701"), 0) == {}
     store.expire(NOON + 1_000)
     assert calls(store, Keys.one("7701")) == 0
     assert store.spans(ALL, ["gw1"], 0) == []
@@ -156,16 +157,19 @@ def test_sketches_unite_over_nodes_hours_and_keys_and_coming_twice_changes_nothi
         store.unite(hour, [("a", "7701", *_pair(1, 2, 3)), ("b", "7701", *_pair(3))])
         store.unite(hour, [("a", "7701", *_pair(3, 4))])
         store.unite(hour + 1, [("a", "7702", *_pair(4, 5))])
-    found = store.sketches(Keys((("77", "77:"),)), hour, hour + 1)
-    assert {trunk: round(pair.callers.estimate()) for trunk, pair in found.items()} == {"a": 5, "b": 1}
-    assert round(found["a"].callees.estimate()) == 6
-    assert set(store.sketches(Keys.one("7702"), hour, hour)) == set()
+    found = store.sketches(Keys((("77", "77:"),)), hour)
+    sizes = {place: round(pair.callers.estimate()) for place, pair in found.items()}
+    assert sizes == {(hour, "a"): 4, (hour, "b"): 1, (hour + 1, "a"): 2}
+    assert round(found[hour, "a"].callees.estimate()) == 5
+    assert round(union([pair.callers for pair in found.values()], Sketch).estimate()) == 5
+    assert set(store.sketches(Keys((("77", "77:"),)), hour, ["b"])) == {(hour, "b")}
+    assert set(store.sketches(Keys.one("7702"), hour + 2)) == set()
 
 
 def test_bytes_that_are_no_sketch_are_refused_whole(store: TrafficStore) -> None:
-    with pytest.raises(ValueError, match="3 bytes"):
-        store.unite(NOON // 60, [("a", "7701", *_pair(1)), ("a", "7702", b"abc", b"abc")])
-    assert store.sketches(Keys((("77", "77:"),)), 0, NOON) == {}
+    with pytest.raises(ValueError, match="4 bytes"):
+        store.unite(NOON // 60, [("a", "7701", *_pair(1)), ("a", "7702", b"abcd", b"abcd")])
+    assert store.sketches(Keys((("77", "77:"),)), 0) == {}
 
 
 @pytest.mark.parametrize("spoil", ["no database", "a page", "a later version"])
