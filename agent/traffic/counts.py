@@ -39,7 +39,11 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Told:
-    """What a node told: rows of the closed minutes `first` to `last` (both whole), and of the running one."""
+    """What a node told: rows of the closed minutes `first` to `last` (both whole), and of those that are open.
+
+    `run` names the node's counters: another one counts from zero. `watching` says since when each watch counts (Unix
+    milliseconds), `lost` how much had no room since the run began.
+    """
 
     node: str
     run: str
@@ -47,7 +51,9 @@ class Told:
     first: int
     last: int
     rows: tuple[Row, ...]
-    cut: bool
+    watching: Mapping[str, int]
+    lost: int = 0
+    cut: bool = False
 
     @property
     def minute(self) -> int:
@@ -61,14 +67,26 @@ def read_told(answer: Mapping[str, Any], after: int) -> Told:
     if set(columns) != _COLUMNS:
         raise ValueError(f"columns {', '.join(map(str, columns))[:200]} are not {', '.join(sorted(_COLUMNS))}")
     now_ms, cut = int(answer["now_ms"]), answer["next"] is not None
-    last = int(answer["next"]) if cut else now_ms // MINUTE_MS - 1
-    rows = [_row(columns, cells) for cells in answer["rows"]]
-    if not cut:
-        rows += [_row(columns, cells) for cells in answer["open"]]
-    first = max(after + 1, int(answer["kept_from"]))
+    last = int(answer["next"] if cut else answer["closed_to"])
+    rows = [_row(columns, cells) for cells in (*answer["rows"], *answer["open"])]
     if strange := [row.minute for row in rows if not after < row.minute <= now_ms // MINUTE_MS]:
         raise ValueError(f"minute {strange[0]} is not after {after} and up to now")
-    return Told(str(answer["node"]), str(answer["run"]), now_ms, first, last, tuple(rows), cut)
+    return Told(
+        node=str(answer["node"]),
+        run=str(answer["run"]),
+        now_ms=now_ms,
+        first=max(after + 1, int(answer["kept_from"]), whole_minute(int(answer["began_ms"]))),
+        last=last,
+        rows=tuple(rows),
+        watching={str(key): int(since) for key, since in answer["watching"].items()},
+        lost=sum(map(int, answer["lost"].values())),
+        cut=cut,
+    )
+
+
+def whole_minute(ms: int) -> int:
+    """The first minute that begins at or after this moment."""
+    return -(-ms // MINUTE_MS)
 
 
 def with_totals(rows: Iterable[Row]) -> list[Row]:

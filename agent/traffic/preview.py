@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from agent.traffic.counts import MINUTE_MS, Counts
 from agent.traffic.scope import Kinds, Scope
 from agent.traffic.sketch import MakeSketch, bounds, union
-from agent.traffic.store import HOUR, Pair, Point
+from agent.traffic.store import HOUR, Pair, Place, Point
 
 Window = Literal["hour", "day", "week"]
 
@@ -31,7 +31,7 @@ class Known:
     """What the store has of one choice of keys since a week before `now` (minute), told by `nodes` nodes."""
 
     points: Sequence[Point]
-    sketches: Mapping[tuple[int, str], Pair]
+    sketches: Mapping[Place, Pair]
     spans: Sequence[tuple[int, int]]
     nodes: int
 
@@ -169,19 +169,27 @@ def _distinct(
     """
     begun = first // HOUR
     whole = begun if first % HOUR == 0 or _silent(known, begun * HOUR, first, trunk) else begun + 1
-    outer = [pair for (hour, name), pair in known.sketches.items() if hour >= begun and trunk in (None, name)]
-    inner = [pair for (hour, name), pair in known.sketches.items() if hour >= whole and trunk in (None, name)]
+    on = {place: pair for place, pair in known.sketches.items() if trunk in (None, place.trunk)}
+    outer = _by_secret({place: pair for place, pair in on.items() if place.hour >= begun})
+    inner = _by_secret({place: pair for place, pair in on.items() if place.hour >= whole})
     most = sum(point.counts.calls + point.counts.messages for point in points)
     if not outer and most:
         return {"callers": None, "subscribers": None}
+
+    def unions(groups: Iterable[Sequence[Pair]], side: str) -> list[Any]:
+        return [union((getattr(pair, side) for pair in group), make) for group in groups]
+
     return {
-        name: bounds(
-            union((getattr(pair, side) for pair in inner), make),
-            union((getattr(pair, side) for pair in outer), make),
-            most,
-        )
+        name: bounds(unions(inner, side), unions(outer, side), most)
         for name, side in (("callers", "callers"), ("subscribers", "callees"))
     }
+
+
+def _by_secret(pairs: Mapping[Place, Pair]) -> list[list[Pair]]:
+    groups: dict[str, list[Pair]] = {}
+    for place, pair in pairs.items():
+        groups.setdefault(place.secret, []).append(pair)
+    return list(groups.values())
 
 
 def _silent(known: Known, first: int, before: int, trunk: str | None) -> bool:

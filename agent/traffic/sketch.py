@@ -5,7 +5,7 @@ keys and hours loses nothing, and a sketch that comes twice changes nothing.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, Self
 
 Z95 = 1.96
@@ -46,14 +46,16 @@ def union(sketches: Iterable[Any], make: MakeSketch) -> Any:
     return whole
 
 
-def bounds(low: Any, high: Any, most: int) -> dict[str, int] | None:
+def bounds(low: Sequence[Any], high: Sequence[Any], most: int) -> dict[str, int]:
     """Estimate with bounds that hold in 95 of 100 cases; `low` has seen at least, `high` at most what is meant.
 
-    `most` is how many there can be at all: the calls and messages. None when there can be none known.
+    Several sketches are of hashes by different keys, as while the gateways' key is changed: each may have seen what the
+    others saw, so that their largest is the least and their sum the most. `most` is how many there can be at all: the
+    calls and messages.
     """
-    estimate = min(high.estimate(), most)
-    low_count = min(low.estimate() * (1 - Z95 * low.error), most)
-    high_count = min(high.estimate() * (1 + Z95 * high.error), most)
+    estimate = min(sum(sketch.estimate() for sketch in high), most)
+    low_count = max((sketch.estimate() * (1 - Z95 * sketch.error) for sketch in low), default=0)
+    high_count = min(sum(sketch.estimate() * (1 + Z95 * sketch.error) for sketch in high), most)
     least = 1 if most else 0
     return {
         "estimate": max(least, round(estimate)),

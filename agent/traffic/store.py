@@ -7,12 +7,12 @@ goes down (`synchronous=NORMAL`), and one that is broken is moved aside and begu
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from agent.traffic.counts import ALL, Counts, Told, with_totals
+from agent.traffic.counts import ALL, Counts, Told, whole_minute, with_totals
 from agent.traffic.scope import Keys
 from agent.traffic.sketch import MakeSketch, union
 
@@ -29,11 +29,10 @@ CREATE TABLE minutes (key TEXT, minute INTEGER, trunk TEXT, node TEXT, run TEXT,
 CREATE INDEX minutes_by_minute ON minutes (minute);
 CREATE TABLE hours (key TEXT, hour INTEGER, trunk TEXT, {_CELLS}, PRIMARY KEY (key, hour, trunk)) WITHOUT ROWID;
 CREATE INDEX hours_by_hour ON hours (hour);
-CREATE TABLE sketches (key TEXT, hour INTEGER, trunk TEXT, callers BLOB, callees BLOB,
-    PRIMARY KEY (key, hour, trunk)) WITHOUT ROWID;
+CREATE TABLE sketches (key TEXT, hour INTEGER, trunk TEXT, secret TEXT, callers BLOB, callees BLOB,
+    PRIMARY KEY (key, hour, trunk, secret)) WITHOUT ROWID;
 CREATE INDEX sketches_by_hour ON sketches (hour);
 CREATE TABLE spans (node TEXT, key TEXT, first INTEGER, last INTEGER, PRIMARY KEY (node, key, first)) WITHOUT ROWID;
-CREATE TABLE watches (node TEXT, key TEXT, run TEXT, since INTEGER, PRIMARY KEY (node, key)) WITHOUT ROWID;
 CREATE TABLE rolled (minute INTEGER NOT NULL);
 INSERT INTO rolled VALUES (0);
 PRAGMA user_version = {_VERSION};
@@ -47,6 +46,14 @@ class Point(NamedTuple):
     span: int
     trunk: str
     counts: Counts
+
+
+class Place(NamedTuple):
+    """What a pair of sketches is of."""
+
+    hour: int
+    trunk: str
+    secret: str
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,8 @@ class TrafficStore:
 
     # --- what the nodes tell
 
-    def take(self, told: Told, watches: Collection[str]) -> None:
-        """Keep an answer. `watches` are those that this question set; a watch counts whole minutes from the next on."""
+    def take(self, told: Told) -> None:
+        """Keep an answer."""
         with self._change() as connection:
             (rolled,) = connection.execute("SELECT minute FROM rolled").fetchone()
             connection.executemany(
@@ -94,28 +101,25 @@ class TrafficStore:
                     if row.minute >= rolled  # what is older is in its hour already
                 ),
             )
-            if told.last >= told.first:
-                _extend(connection, told.node, ALL, told.first, told.last)
-                for key, since in connection.execute(
-                    "SELECT key, since FROM watches WHERE node = ? AND run = ? AND since <= ?",
-                    (told.node, told.run, told.last),
-                ).fetchall():
-                    _extend(connection, told.node, key, max(told.first, since), told.last)
-            _set_watches(connection, told, watches)
+            _extend(connection, told.node, ALL, told.first, told.last)
+            for key, since in told.watching.items():
+                _extend(connection, told.node, key, max(told.first, whole_minute(since)), told.last)
 
-    def unite(self, hour: int, sketches: Iterable[tuple[str, str, bytes, bytes]]) -> None:
+    def unite(self, hour: int, secret: str, sketches: Iterable[tuple[str, str, bytes, bytes]]) -> None:
         """Keep (trunk, key, callers, callees) of an hour (since 1970), united with what is there.
 
-        Raises ValueError for bytes that are no sketch.
+        `secret` names the key that numbers were hashed by: sketches of different ones stay apart. Raises ValueError for
+        bytes that are no sketch.
         """
         with self._change() as connection:
             for trunk, key, *new in sketches:
-                place = (key, hour, trunk)
+                place = (key, hour, trunk, secret)
                 found = connection.execute(
-                    "SELECT callers, callees FROM sketches WHERE key = ? AND hour = ? AND trunk = ?", place
+                    "SELECT callers, callees FROM sketches WHERE key = ? AND hour = ? AND trunk = ? AND secret = ?",
+                    place,
                 ).fetchone()
                 kept = [self._together(*pair) for pair in zip(found or (None, None), new, strict=True)]
-                connection.execute("INSERT OR REPLACE INTO sketches VALUES (?, ?, ?, ?, ?)", (*place, *kept))
+                connection.execute("INSERT OR REPLACE INTO sketches VALUES (?, ?, ?, ?, ?, ?)", (*place, *kept))
 
     def after(self, node: str) -> int:
         """The minute up to which a node's answers are kept."""
@@ -161,14 +165,14 @@ class TrafficStore:
             found += [Point(at * span, span, trunk, Counts(*counts)) for at, trunk, *counts in rows]
         return found
 
-    def sketches(self, keys: Keys, since: int, trunks: Sequence[str] = ()) -> dict[tuple[int, str], Pair]:
-        """The distinct ones from the hour `since` on, by hour and trunk."""
+    def sketches(self, keys: Keys, since: int, trunks: Sequence[str] = ()) -> dict[Place, Pair]:
+        """The distinct ones from the hour `since` on, by hour, trunk and secret."""
         chosen, values = _where(keys, trunks)
-        found: dict[tuple[int, str], tuple[list[Any], list[Any]]] = {}
-        for hour, trunk, callers, callees in self._all(
-            f"SELECT hour, trunk, callers, callees FROM sketches WHERE {chosen} AND hour >= ?", *values, since
+        found: dict[Place, tuple[list[Any], list[Any]]] = {}
+        for hour, trunk, secret, callers, callees in self._all(
+            f"SELECT hour, trunk, secret, callers, callees FROM sketches WHERE {chosen} AND hour >= ?", *values, since
         ):
-            several = found.setdefault((hour, trunk), ([], []))
+            several = found.setdefault(Place(hour, trunk, secret), ([], []))
             several[0].append(self._sketch(callers))
             several[1].append(self._sketch(callees))
         return {
@@ -259,23 +263,6 @@ def _extend(connection: sqlite3.Connection, node: str, key: str, first: int, las
     )
     if not done.rowcount:
         connection.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?)", (node, key, first, last))
-
-
-def _set_watches(connection: sqlite3.Connection, told: Told, watches: Collection[str]) -> None:
-    """A watch that this run of the node did not have counts whole minutes from the next one on."""
-    known = {
-        key
-        for (key,) in connection.execute(
-            "SELECT key FROM watches WHERE node = ? AND run = ?", (told.node, told.run)
-        ).fetchall()
-    }
-    connection.executemany(
-        "INSERT OR REPLACE INTO watches VALUES (?, ?, ?, ?)",
-        [(told.node, key, told.run, told.minute + 1) for key in watches if key not in known],
-    )
-    connection.execute(
-        f"DELETE FROM watches WHERE node = ? AND key NOT IN ({_marks(len(watches))})", (told.node, *watches)
-    )
 
 
 def _where(keys: Keys, trunks: Sequence[str]) -> tuple[str, list[Any]]:

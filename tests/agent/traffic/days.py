@@ -90,6 +90,7 @@ def tell(
     last: int,
     node: str = "gw1",
     run: str = "a",
+    watches_since: int | None = None,
 ) -> None:
     """Have a node that counted the closed minutes `first` to `last`, and the one after it so far, tell of them."""
     watched = {scope.watch: scope for scope in watches}
@@ -105,9 +106,12 @@ def tell(
             pair[0].add(call.caller)
             pair[1].add(call.callee)
     told = [Row(minute, trunk, key, counts) for (minute, trunk, key), counts in rows.items()]
-    store.take(Told(node, run, (last + 1) * 60_000 + 30_000, first, last, tuple(told), cut=False), list(watched))
+    now_ms = (last + 1) * 60_000 + 30_000
+    since = dict.fromkeys(watched, (first - 1) * 60000 + 1 if watches_since is None else watches_since)
+    store.take(Told(node, run, now_ms, first, last, tuple(told), since))
     for hour, pairs in sketches.items():
-        store.unite(hour, [(trunk, key, *(s.to_bytes() for s in pair)) for (trunk, key), pair in pairs.items()])
+        united = [(trunk, key, *(s.to_bytes() for s in pair)) for (trunk, key), pair in pairs.items()]
+        store.unite(hour, "secret", united)
 
 
 def previewed(store: TrafficStore, scope: Scope, now: int, nodes: Sequence[str] = ("gw1",)) -> dict[str, Any]:

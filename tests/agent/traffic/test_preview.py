@@ -78,9 +78,8 @@ def test_counts_are_exact_and_distinct_ones_lie_within_their_bounds(
 def test_a_longer_prefix_is_exact_from_the_moment_that_it_is_watched(store: TrafficStore) -> None:
     scope = Scope.of("+77010*", ["+7701000*"])
     half = NOW - 12 * 60
-    tell(store, CALLS, [], NOW - WEEK - 60, half - 1)  # the watch is set in the minute `half`
-    tell(store, [], [scope], half, half - 1)
-    tell(store, CALLS, [scope], half, NOW - 1)
+    tell(store, CALLS, [], NOW - WEEK - 60, half - 1)
+    tell(store, CALLS, [scope], half, NOW - 1, watches_since=half * 60_000 + 1)
     found = previewed(store, scope, NOW)
     since = half + 1
     hour, day, week = (found[window] for window in WINDOWS)
