@@ -41,7 +41,7 @@ async def _run(settings: Settings) -> None:
     console = settings.console
     servers: list[tuple[Quiet, socket.socket]] = [(LocalServer(api.app(parts)), listener)]
     if console.listen:
-        servers.append((web.WebServer(web.app(parts), console), web.listen(console)))
+        servers.append((web.WebServer(web.site(parts), console), web.listen(console)))
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [

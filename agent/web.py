@@ -6,6 +6,7 @@ import ssl
 from typing import Any, Final
 
 import uvicorn
+from fastapi import FastAPI
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -24,9 +25,14 @@ _MOST_CONNECTIONS: Final = 256
 _BACKLOG: Final = 128
 
 
-def app(parts: Parts) -> ASGIApp:
-    """What is served there: the API, and the pages that ask it."""
-    return face(api.app(parts, PeopleDoor(parts.entrance)))
+def app(parts: Parts) -> FastAPI:
+    """The API as it is served there."""
+    return api.app(parts, PeopleDoor(parts.entrance))
+
+
+def site(parts: Parts) -> ASGIApp:
+    """The same, and the console's pages beside it."""
+    return face(app(parts))
 
 
 class WebServer(Quiet):

@@ -27,7 +27,6 @@ from agent.api import (
     wall,
 )
 from agent.api.once import Once
-from agent.api import alarms, approvals, errors, explain, orders, rules, status, store
 from agent.figures import Measured
 from agent.wiring import Parts
 

@@ -11,7 +11,7 @@
    inside, and forms.py refuses what comes without it. A GET never changes anything.
 3. A template extends "base.html" and fills `main`; macros for times, masks, pills, pages and forms are in parts.html
    (`{% import "parts.html" as p with context %}`). Everything is escaped; a name that is not there is an error.
-   No inline script, style or event handler: the policy in headers.py forbids them, also to ourselves.
+   No inline script, style or event handler: the policy in agent/access/edge.py forbids them, also to ourselves.
 4. Every text is `_("In English")`, in templates and in Python, with its Indonesian line in words/id/<noun>.toml; a test
    finds what is missing or not used. Values go in as `_("{count} orders", count=n)`.
 5. A place in the navigation is a row in nav.py; it appears once the page is there, for those who may see it.

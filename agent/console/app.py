@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent.console import errors, forms, headers, look, pages
+from agent.console import errors, forms, look, pages
 from agent.console.page import House
 from agent.console.static_files import Static
 
@@ -24,10 +24,14 @@ def face(api: FastAPI) -> ASGIApp:
     for router in nouns:
         console.include_router(router, dependencies=[forms.CHECKED])
     errors.install(console)
-    guarded = headers.Guarded(console)
 
     async def listener(scope: Scope, receive: Receive, send: Send) -> None:
-        of_api = scope["type"] != "http" or scope["path"].startswith(API_PATHS)
-        await (api if of_api else guarded)(scope, receive, send)
+        if scope["type"] != "http" or scope["path"].startswith(API_PATHS):
+            await api(scope, receive, send)
+            return
+        try:
+            await console(scope, receive, send)
+        except Exception:  # noqa: BLE001  answered and logged by errors.py; the server would print what it quotes
+            return
 
     return listener

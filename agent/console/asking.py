@@ -6,10 +6,8 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.access import Viewer
+from agent.access.people_door import VIEWER
 from agent.client import Api
-
-VIEWER_KEY = "palang.viewer"
-"""Where in a request's scope the door finds the viewer. No byte of a request gets there."""
 
 
 class InProcess(Api):
@@ -17,7 +15,7 @@ class InProcess(Api):
 
     def __init__(self, app: ASGIApp, viewer: Viewer | None) -> None:
         async def as_viewer(scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, VIEWER_KEY: viewer} if viewer else scope, receive, send)
+            await app({**scope, VIEWER: viewer} if viewer else scope, receive, send)
 
         self._socket = Path("the agent itself")
         self._http = httpx.AsyncClient(

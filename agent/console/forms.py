@@ -8,15 +8,15 @@ import hashlib
 import hmac
 import secrets
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from fastapi import Depends
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from agent.access import Door, Forbidden, NotSignedIn, Viewer
+from agent.access.people_door import CSRF_FIELD, same_origin
 
-FIELD: Final = "csrf"
+FIELD: Final = CSRF_FIELD
 GUEST_COOKIE: Final = "palang_guest"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -58,10 +58,7 @@ async def check(request: Request) -> None:
     """Let through what only reads, and forms of ours. Raises HTTPException 403."""
     if request.method in _SAFE:
         return
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
-        raise HTTPException(403, "this form was sent from another site")
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+    if not same_origin(request, strictly=False):
         raise HTTPException(403, "this form was sent from another site")
     shown = (await request.form()).get(FIELD)
     due = await token(request)

@@ -25,8 +25,10 @@ def templates(static: Static) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(static=static.path, languages=LANGUAGES, units=UNITS, _=_say, when=_when, due=_due, age=_age)
-    made.filters["label"] = _label
+    made.globals.update(
+        static=static.path, languages=LANGUAGES, units=UNITS, _=_say, when=_when, due=_due, age=_age, clock=_clock
+    )
+    made.filters.update(label=_label, num=_num, short=_short)
     return made
 
 
@@ -62,18 +64,40 @@ def _due(context: jinja2.runtime.Context, moment: str | None) -> Markup:
 
 
 @jinja2.pass_context
-def _age(context: jinja2.runtime.Context, moment: str | None) -> Markup:
-    """How long ago, counting up where there is JavaScript."""
+def _age(context: jinja2.runtime.Context, moment: str | None, of: str = "", limit: int = 0) -> Markup:
+    """How long ago, counting up where there is JavaScript.
+
+    `of` names the part of the wall whose figures are so old; over `limit` seconds that is said loudly.
+    """
     if moment is None:
         return Markup("–")
     passed = max(0, int((context["now"] - parse(moment)).total_seconds()))
-    return _counted("since", "past", moment, span(context["language"], passed))
+    tone = "over" if limit and passed > limit else "past"
+    more = Markup(' data-age="{}" data-limit="{}"').format(of, limit) if of else ""
+    return _counted("since", tone, moment, span(context["language"], passed), more)
 
 
-def _counted(which: str, tone: str, moment: str, text: str) -> Markup:
+@jinja2.pass_context
+def _num(context: jinja2.runtime.Context, value: float, digits: int = 0) -> str:
+    """A figure with the language's marks: 1,234.5 or 1.234,5."""
+    text = f"{value:,.{digits}f}"
+    return text.translate(str.maketrans(",.", ".,")) if context["language"] == "id" else text
+
+
+def _short(name: str) -> str:
+    """The end of a long id; a short one whole."""
+    return name if len(name) <= 12 else f"…{name[-6:]}"
+
+
+def _clock(seconds: float) -> str:
+    """The minute of the day."""
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%H:%M}"
+
+
+def _counted(which: str, tone: str, moment: str, text: str, more: str = "") -> Markup:
     exact = f"{parse(moment).astimezone():%Y-%m-%d %H:%M:%S %Z}"
-    return Markup('<time class="{}" data-{}="{}" datetime="{}" title="{}">{}</time>').format(
-        tone, which, moment, moment, exact, text
+    return Markup('<time class="{}" data-{}="{}" datetime="{}" title="{}"{}>{}</time>').format(
+        tone, which, moment, moment, exact, more, text
     )
 
 

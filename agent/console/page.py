@@ -1,15 +1,16 @@
 """What a page function holds: who looks, in which language, the API as that person may ask it, and ways to answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import jinja2
 from fastapi import Depends, FastAPI, Request
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from agent.access import NotSignedIn, Viewer
+from agent.access import Forbidden, NotSignedIn, Viewer
 from agent.client import Api, ApiError
 from agent.console import flash, forms
 from agent.console.asking import InProcess
@@ -22,6 +23,9 @@ THEME_COOKIE: Final = "palang_theme"
 THEMES: Final = ("auto", "light", "dark")
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class House:
     """What all pages share."""
@@ -31,6 +35,14 @@ class House:
     static: Static
     key: bytes
     paths: frozenset[str]
+    _kept: dict[Callable[["House"], Any], Any] = field(default_factory=dict)
+
+    def kept(self, kind: Callable[["House"], T]) -> T:
+        """The one thing of its kind in this house, made when it is first asked for."""
+        if kind not in self._kept:
+            self._kept[kind] = kind(self)
+        found: T = self._kept[kind]
+        return found
 
 
 @dataclass
@@ -77,6 +89,14 @@ class Page:
     def may(self, permission: str) -> bool:
         """Whether the viewer has that permission: for what to show; the API decides."""
         return self.viewer is not None and permission in self.viewer.permissions
+
+    async def still_in(self) -> bool:
+        """Whether the one who asked is still signed in: for answers that have no end of their own."""
+        try:
+            await self.house.api.state.door.identify(self.request)
+        except (NotSignedIn, Forbidden):
+            return False
+        return True
 
     def show(self, template: str, title: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """The page. `title` is a marked text and holds no number: it stands in tabs, histories and window lists."""

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Form, Request
 from starlette.responses import Response
 
 from agent.access import TABLE, Forbidden, NotSignedIn, Role, Viewer
+from agent.access.edge import Edge
 from agent.api import errors
 from agent.console import face, flash, forms, pages
 from agent.console.page import GuestPage, ThePage
@@ -81,7 +82,7 @@ async def broken(page: ThePage) -> Response:
 @pytest_asyncio.fixture
 async def browser(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
     monkeypatch.setattr(pages, "PAGES", (*pages.PAGES, _Noun))
-    transport = httpx.ASGITransport(app=face(an_api()))
+    transport = httpx.ASGITransport(app=Edge(face(an_api()), frozenset({"palang"}), tls=False))
     async with httpx.AsyncClient(transport=transport, base_url="http://palang") as client:
         yield client
 
@@ -122,6 +123,7 @@ async def test_files_are_kept_for_good_under_the_name_of_their_content(browser: 
     assert (again.status_code, again.text) == (304, "")
     old = await browser.get("/static/abcdefghij/palang.css")
     assert old.text == sheet.text and old.headers["cache-control"] == "no-cache"
+    assert "immutable" in sheet.headers["cache-control"]
     for wrong in ("/static/x/../app.py", "/static/x/%2e%2e/app.py", "/static/x/vendor/installed", "/static/x/"):
         assert (await browser.get(wrong)).status_code == 404, wrong
 
@@ -210,7 +212,7 @@ async def test_a_field_that_is_too_long_and_a_body_that_is_too_large_are_refused
     token = form_token(await browser.get("/orders"))
     long = await browser.post("/orders", data={forms.FIELD: token, "reason": CANARY * 3})
     assert long.status_code == 422 and CANARY[1:] not in long.text
-    huge = await browser.post("/orders", data={forms.FIELD: token, "reason": "x" * 600_000})
+    huge = await browser.post("/orders", data={forms.FIELD: token, "reason": "x" * 1_100_000})
     assert huge.status_code == 413
 
 

@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from agent.console.pages import house
+from agent.console.pages import house, wall
 
-PAGES: Final = (house,)
+PAGES: Final = (house, wall)

@@ -26,7 +26,10 @@
       node.className = left < 0 ? "over" : left < 3600 ? "soon" : "far";
     }
     for (const node of document.querySelectorAll("time[data-since]")) {
-      put(node, span(Math.max(0, Math.floor((now() - Date.parse(node.dataset.since)) / 1000))));
+      const passed = Math.max(0, Math.floor((now() - Date.parse(node.dataset.since)) / 1000));
+      put(node, span(passed));
+      const limit = Number(node.dataset.limit);
+      if (limit) node.className = passed > limit ? "over" : "past";
     }
   }
 
