@@ -104,7 +104,6 @@ def assemble(settings: Settings) -> Parts:
         alarms=alarms,
         entrance=Entrance(ledger, settings.access, alarm=partial(alarms.raise_, "sign_in_attacks")),
         wall=Wall(),
-        alarms=Alarms(ledger),
         figures=Figures(),
     )
     for wake in (parts.publisher.wake, parts.prover.wake, parts.outbox.wake, parts.wall.touch):

@@ -16,7 +16,7 @@ from sync import schema
 from sync.clearance_life import AWAITING_PROOF, UNSETTLED, Effect, Event, IllegalEventError, State, step
 from sync.contract import Clearance, Coverage, Proof
 from sync.journal import canonical
-from sync.ledger import confirmations, life, proofs, requests, rules, stories, subjects
+from sync.ledger import confirmations, life, proofs, requests, rule_steps, rules, stories, subjects
 from sync.ledger.requests import accountable
 from sync.ledger.revisions import publish
 from sync.ledger.store import LedgerError, NotFoundError
@@ -364,9 +364,11 @@ def _except(tx: Transaction, request: RequestView, actor: str, why: str) -> str 
     c = _rules.c
     same = (c.subject == subject, c.authority == "noc", c.action == "allow", c.kinds == "both", c.trunks == "")
     rules.end(tx, tx.run(sa.select(c.id).where(*same, c.ended_at.is_(None))).scalars(), why)
-    ends = tx.now + timedelta(days=tx.house.settings.max_rule_days)
+    seconds = tx.house.settings.max_rule_days * 86_400
     reason = f"exception of clearance {request.about}"
-    return rules.add(tx, subject, "allow", "enforce", "both", (), ends, reason, actor).id
+    exception = rule_steps.propose(tx, subject, "allow", "both", (), seconds, reason, actor).id
+    rule_steps.enforce(tx, exception, actor, reason, expires_s=seconds)
+    return exception
 
 
 def _confirm(

@@ -51,9 +51,9 @@ from sync.ledger.transaction import House, Transaction, from_ms, read_head, to_m
 from sync.ledger.views import (
     Action,
     AwaitingProof,
-    Ending,
     ClearanceStory,
     ClearanceView,
+    Ending,
     Head,
     JournalView,
     Kinds,

@@ -173,7 +173,7 @@ def test_all_orders_that_block_it_end_and_each_is_told(world: World) -> None:
 
 
 def test_rules_of_the_noc_on_it_end_and_nobody_is_told(world: World) -> None:
-    rule = world.ledger.add_rule(A, "reject", "enforce", "both", (), None, "wave", "sri", world.now)
+    rule = world.rule(A, "reject", "enforce", reason="wave", actor="sri")
     asked = approve(world, opened(world))
     assert world.lines() == []
     ended = world.ledger.rule(rule.id)
@@ -183,7 +183,7 @@ def test_rules_of_the_noc_on_it_end_and_nobody_is_told(world: World) -> None:
 
 def test_a_prefix_rule_of_the_noc_gets_an_exception_with_the_approval(world: World) -> None:
     in_force(world, order(1, A))
-    world.ledger.add_rule("+628123*", "reject", "enforce", "both", (), None, "wave", "sri", world.now)
+    world.rule("+628123*", "reject", "enforce", reason="wave", actor="sri")
     done = approve(world, opened(world))
     assert done.exception is not None
     made = world.ledger.rule(done.exception)
@@ -197,7 +197,7 @@ def test_a_prefix_rule_of_the_noc_gets_an_exception_with_the_approval(world: Wor
 def test_without_the_exception_it_is_still_blocked_and_the_regulator_hears_so(world: World) -> None:
     block = order(1, A)
     in_force(world, block)
-    wave = world.ledger.add_rule("+628123*", "reject", "enforce", "both", (), None, "wave", "sri", world.now)
+    wave = world.rule("+628123*", "reject", "enforce", reason="wave", actor="sri")
     asked = approve(world, opened(world, exception=False))
     (catching,) = world.ledger.clearance(asked.id).blocking
     assert (catching.rule.id, catching.remedy, asked.exception) == (wave.id, "exception", None)
@@ -303,7 +303,7 @@ def test_what_cannot_be_opened_says_why(world: World) -> None:
 
 def test_a_list_of_numbers_with_new_subscribers(world: World) -> None:
     in_force(world, order(1, A, B))
-    world.ledger.add_rule("+77*", "reject", "enforce", "both", (), None, "wave", "sri", world.now)
+    world.rule("+77*", "reject", "enforce", reason="wave", actor="sri")
     opened(world, B)
     numbers = [A, B, "+77012345678", "+6281111111111", A]
     preview = world.ledger.reassigned(numbers, "sold again", "sri", NOON + DAY, NOON, commit=False)

@@ -141,8 +141,8 @@ def test_one_at_a_time(world: World) -> None:
 
 
 def test_what_can_not_be_revealed(world: World) -> None:
-    rule = world.ledger.add_rule("+77*", "reject", "shadow", "both", (), None, "one ring", "sri", world.now)
-    allow = world.ledger.add_rule(f"+{NUMBER}", "allow", "shadow", "both", (), None, "known", "sri", world.now)
+    rule = world.rule("+77*", "reject", "shadow", reason="one ring", actor="sri")
+    allow = world.rule(f"+{NUMBER}", "allow", "shadow", reason="known", actor="sri")
     for about, position, kind in (
         (rule.id, 0, LedgerError),
         ("nothing", 0, NotFoundError),
