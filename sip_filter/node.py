@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from sip_filter import _core, settings
+from sip_filter import _core, settings, traffic
 from sip_filter.control import AskError, Control
 from sip_filter.keeper import Keeper
 from sip_filter.keys import Report
@@ -103,6 +103,7 @@ class Node:
             "touching": self._tell_touching,
             "drain": self._take_drain,
             "undrain": self._take_drain,
+            **traffic.handlers(self._gateway, node.name, clock),
         }
         self._control = Control(node.control, handlers)
 

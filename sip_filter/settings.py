@@ -461,6 +461,9 @@ class Gateway(Section):
     bypass: bool = Field(
         False, description="Forward everything, judge nothing: an emergency act, alarmed and reported."
     )
+    count_traffic: bool = Field(
+        True, description="Count calls and messages by minute, trunk and prefix: what previews of rules are made of."
+    )
     plans: tuple[Plan, ...] = Field((), description="Dial plans of your own.")
     streams: Streams = Field(default_factory=Streams, description="Limits of connections.")
     tls: Tls = Field(default_factory=Tls, description="Certificates; needed where listen has a tls: address.")

@@ -1,6 +1,7 @@
 """A whole node: packets at once from its files, the list from Redis, proof on its socket, a clean end."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from sip_filter import settings
+from sip_filter._core import Sketch
 from sip_filter.control import AskError, ask
 from sip_filter.keys import Report, line_of
 from sip_filter.node import PROOF_NUMBERS, Node
@@ -383,3 +385,38 @@ def test_the_core_gets_the_key_and_never_its_path(place: Place) -> None:
 def test_the_bypass_judges_nothing() -> None:
     gateway = settings.Gateway.model_validate({"bypass": True, "trunks": [{"name": "a", "sources": ["10.0.0.0/8"]}]})
     assert gateway.modes == {"a": "off"}
+
+
+async def test_a_node_tells_its_traffic(redis_server: RedisServer, place: Place) -> None:
+    watches = [{"id": "r1", "subject": "+6289*"}]
+    book = Book()
+    book.commit(line_of(BLOCKED, BLOCK))
+    async with publishing(redis_server, book), running(redis_server, place):
+        await holds(place, book)
+        before = await ask(place.node.control, {"ask": "traffic", "watches": watches})
+        assert (before["node"], before["rows"], before["next"]) == ("gw1", [], None)
+        await eventually(lambda: place.call(BLOCKED) == "603", "refused")
+        assert place.call(FREE) == "passed"
+
+        async def told() -> bool:
+            answer = await ask(place.node.control, {"ask": "traffic", "after": 0})
+            rows = {tuple(row[1:6]) for row in [*answer["rows"], *answer["open"]]}
+            return answer["run"] == before["run"] and {("intl-a", "6289", 1, 0, 0), ("intl-a", "r1", 1, 0, 0)} <= rows
+
+        await eventually(told, "the call is counted, for its prefix and for the watch")
+        hour = before["now_ms"] // 3_600_000
+        answers = [await ask(place.node.control, {"ask": "sketches", "hour": hour + more}) for more in (0, 1)]
+        pairs = {row[1]: row for answer in answers for row in answer["sketches"]}
+        assert pairs.keys() == {"6281", "6289", "r1"} and answers[0]["hour"] == hour
+        callers, callees = (Sketch(base64.b64decode(text)) for text in pairs["r1"][2:])
+        assert round(callers.estimate()) == round(callees.estimate()) == 1
+        for question, code in (
+            ({"ask": "traffic", "after": -1}, "malformed"),
+            ({"ask": "traffic", "watches": "r1"}, "malformed"),
+            ({"ask": "traffic", "watches": [{"id": "7701", "subject": "+77*"}]}, "malformed"),
+            ({"ask": "sketches"}, "malformed"),
+            ({"ask": "sketches", "hour": True}, "malformed"),
+        ):
+            with pytest.raises(AskError) as error:
+                await ask(place.node.control, question)
+            assert error.value.code == code

@@ -81,6 +81,7 @@ impl World {
             record_route: true,
             label: b"[Spam?]"[..].into(),
             bypass: false,
+            count_traffic: true,
             drain: false,
             redress: Redress::default(),
             checks: Checks::default(),

@@ -480,6 +480,7 @@ fn element() -> Element {
         record_route: false,
         label: b"[Spam?]"[..].into(),
         bypass: false,
+        count_traffic: false,
         drain: false,
         redress: Redress::default(),
         checks: Checks::default(),

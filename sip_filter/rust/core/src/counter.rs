@@ -123,6 +123,8 @@ counters!(
     CheckMissed = "checks_missed",
     /// Hits that found their ring full.
     HitLost = "hits_lost",
+    /// Counts of traffic that were lost because they found no room.
+    TrafficLost = "traffic_lost",
     /// Messages dropped because handling them failed; the worker lives on.
     Panic = "panics",
     /// Connections taken (TCP, TLS).

@@ -102,6 +102,17 @@ impl Key {
         text.hash()
     }
 
+    /// A key of its own for another purpose, the same as long as the names are.
+    pub fn derived(&self, purpose: &[u8]) -> [u64; 2] {
+        let key: Vec<u8> = [self.naming.0, self.naming.1].map(u64::to_le_bytes).concat();
+        let hash = blake2b_simd::Params::new()
+            .hash_length(16)
+            .key(&key)
+            .hash(purpose);
+        let half = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| hash.as_bytes()[i * 8 + byte]));
+        [half(0), half(1)]
+    }
+
     /// A stable choice for everything that belongs to one dialog.
     pub fn choice(&self, message: &Message<'_>) -> u64 {
         let mut text = Text::new(self.naming);

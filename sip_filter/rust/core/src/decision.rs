@@ -147,7 +147,7 @@ impl Kind {
             .find(|kind| kind.word() == word)
     }
 
-    fn within(self, kinds: Kinds) -> bool {
+    pub(crate) fn within(self, kinds: Kinds) -> bool {
         match kinds {
             Kinds::Both => true,
             Kinds::Call => self == Kind::Call,

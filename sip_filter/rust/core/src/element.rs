@@ -5,6 +5,7 @@
 //! next hops, and nobody else gets an answer.
 
 mod answer;
+mod counting;
 mod ways;
 
 use std::net::SocketAddr;
@@ -14,13 +15,14 @@ use crate::course::{self, Course, Key, Memory};
 use crate::decision::{Judgement, Kind, ListView, Match, Revision, TrunkScope, Verdict};
 use crate::forward::{self, Edits};
 use crate::identity::is_protected;
-use crate::inquiry::{self, Ground};
+use crate::inquiry::{self, Finding, Ground};
 use crate::message::{self, Fault, Field, Message, Method, Name, Start, Unreadable};
 use crate::privacy;
 use crate::refusal::Refusal;
 use crate::reply;
 use crate::setup::{Hop, Peer, Setup, Trunk, Way};
 use crate::tls_name::TlsName;
+use crate::traffic::{Records, What};
 use crate::transport::{Flow, Transport};
 
 use crate::uri;
@@ -90,6 +92,8 @@ pub struct Output {
     pub bytes: Vec<u8>,
     pub marks: Marks,
     pub hits: [Option<Hit>; 2],
+    /// They gather here from one datagram to the next, until somebody takes them.
+    pub records: Records,
     edits: Edits,
 }
 
@@ -305,7 +309,8 @@ impl Turn<'_> {
     /// An out-of-dialog call or short message from a trunk.
     fn judge<L: ListView>(&mut self, trunk: usize, kind: Kind, list: Option<&L>) -> Effect {
         // A rule may have changed since the first copy: the call stays on its course (RFC 3261 §16.11).
-        match self.memory.recall(self.transaction, self.arrival.now) {
+        let course = self.memory.recall(self.transaction, self.arrival.now);
+        match course {
             Some(Course::Refused { status }) => {
                 self.output.marks.add(Counter::RefusedAgain);
                 return self.refuse(status);
@@ -325,7 +330,12 @@ impl Turn<'_> {
             return self.shed(trunk);
         }
         let verdict = match self.decide(trunk, kind, list) {
-            Ok(verdict) => verdict,
+            Ok((verdict, finding)) => {
+                if let (Some(finding), None) = (finding, course) {
+                    self.record_request(trunk, kind, verdict, &finding);
+                }
+                verdict
+            }
             Err(fault) => return self.refuse_malformed(Method::Invite, fault),
         };
         if verdict == Verdict::Reject {
@@ -352,12 +362,17 @@ impl Turn<'_> {
         self.pass_to_hop(trunk, (hop.address, hop.transport), labelled)
     }
 
-    fn decide<L: ListView>(&mut self, index: usize, kind: Kind, list: Option<&L>) -> Result<Verdict, Fault> {
+    fn decide<L: ListView>(
+        &mut self,
+        index: usize,
+        kind: Kind,
+        list: Option<&L>,
+    ) -> Result<(Verdict, Option<Finding>), Fault> {
         let setup = &self.element.setup;
         let trunk = &setup.trunks[index];
         if setup.bypass {
             self.output.marks.add(Counter::Bypassed);
-            return Ok(Verdict::Pass);
+            return Ok((Verdict::Pass, None));
         }
         let ground = Ground {
             terms: &trunk.terms,
@@ -372,11 +387,12 @@ impl Turn<'_> {
             self.output.marks.add(Counter::Unreadable);
         }
         self.output.marks.add(finding.outcome);
-        let Some(judgement) = finding.judgement else {
-            return Ok(Verdict::Pass);
-        };
-        self.note_hits(index, kind, &judgement);
-        Ok(judgement.verdict)
+        let mut verdict = Verdict::Pass;
+        if let Some(judgement) = &finding.judgement {
+            self.note_hits(index, kind, judgement);
+            verdict = judgement.verdict;
+        }
+        Ok((verdict, Some(finding)))
     }
 
     fn note_hits(&mut self, trunk: usize, kind: Kind, judgement: &Judgement) {
@@ -433,7 +449,10 @@ impl Turn<'_> {
         }
         self.output.marks.add(Counter::Cancelled);
         match peer {
-            Peer::Trunk(i) => self.on_course(i),
+            Peer::Trunk(i) => {
+                self.record_event(What::Cancelled, self.transaction);
+                self.on_course(i)
+            }
             _ => self.pass_to_trunk(Changes::default()),
         }
     }

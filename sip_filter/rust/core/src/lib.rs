@@ -41,6 +41,7 @@ pub mod reply;
 pub mod scan;
 pub mod setup;
 pub mod tls_name;
+pub mod traffic;
 pub mod transport;
 pub mod uri;
 pub mod via;

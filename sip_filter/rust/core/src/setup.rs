@@ -27,6 +27,8 @@ pub struct Setup {
     pub label: Box<[u8]>,
     /// Forward everything unjudged.
     pub bypass: bool,
+    /// Whether records for `traffic` are written.
+    pub count_traffic: bool,
     /// Peers that ask shall go around us; what still comes is served.
     pub drain: bool,
     pub redress: Redress,

@@ -65,6 +65,7 @@ impl Bench {
             record_route: false,
             label: b"[Spam?]"[..].into(),
             bypass: false,
+            count_traffic: true,
             drain: false,
             redress: Redress::new(
                 Some(("url", "https://redress.example/")),

@@ -73,6 +73,7 @@ fn setup() -> Setup {
         record_route: false,
         label: b"[Spam?]"[..].into(),
         bypass: false,
+        count_traffic: true,
         drain: false,
         redress: Redress::default(),
         checks: Checks::default(),

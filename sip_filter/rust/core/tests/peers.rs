@@ -47,6 +47,7 @@ fn setup(trunks: Vec<Trunk>) -> Setup {
         record_route: false,
         label: b""[..].into(),
         bypass: false,
+        count_traffic: true,
         drain: false,
         redress: Redress::default(),
         checks: Checks::default(),

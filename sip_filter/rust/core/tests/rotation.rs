@@ -56,6 +56,7 @@ fn setup(keys: &[[u8; 32]]) -> Setup {
         record_route: false,
         label: b"[Spam?]"[..].into(),
         bypass: false,
+        count_traffic: true,
         drain: false,
         redress: Redress::default(),
         checks: Checks::default(),

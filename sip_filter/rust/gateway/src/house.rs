@@ -172,6 +172,7 @@ impl House {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {} // No list yet; counted per call.
                 Err(_) => self.books.counts.add(Counter::ListError, 1),
             }
+            shared.traffic.handle_timeout(|| shared.now());
             looks = looks.wrapping_add(1);
             if looks % ROUND != 0 {
                 continue;

@@ -20,6 +20,7 @@ mod stream;
 mod tests;
 mod tls;
 mod tls_client;
+mod traffic;
 mod worker;
 
 use std::io;
@@ -36,6 +37,7 @@ use palang_core::element::Element;
 use palang_core::number::Number;
 use palang_core::plan::Plan;
 use palang_core::setup::Hop;
+use palang_core::traffic::{Sketches, Told};
 use palang_core::transport::Local;
 use palang_maps::Reader;
 
@@ -199,9 +201,9 @@ impl Gateway {
         let surplus = retired.len().saturating_sub(MOST_RETIRED);
         retired.drain(..surplus);
         state.shared.set_terms(terms);
-        state
-            .shared
-            .replace(Element::new(next.setup(state.locals.clone(), retired.clone())));
+        let setup = next.setup(state.locals.clone(), retired.clone());
+        state.shared.traffic.know(&setup);
+        state.shared.replace(Element::new(setup));
         state.steer();
         (state.settings, state.retired) = (next, retired);
         Ok(())
@@ -210,9 +212,13 @@ impl Gateway {
     /// All counters, over all threads, since the gateway was made.
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let state = self.lock();
+        let total = |counter: Counter| match counter {
+            Counter::TrafficLost => state.shared.traffic.lost(),
+            counter => state.books.total(counter),
+        };
         Counter::ALL
             .iter()
-            .map(|counter| (counter.name(), state.books.total(*counter)))
+            .map(|counter| (counter.name(), total(*counter)))
             .collect()
     }
 
@@ -230,6 +236,19 @@ impl Gateway {
     pub fn watched(&self) -> (Vec<Sight>, u64) {
         let shared = Arc::clone(&self.lock().shared);
         shared.sights.take()
+    }
+
+    /// What was counted in the closed minutes after that one (since 1970), and what is watched from now on: a JSON list.
+    pub fn traffic(&self, after: u64, watches: Option<&str>) -> Result<Told, Error> {
+        let shared = Arc::clone(&self.lock().shared);
+        let told = shared.traffic.tell(after, watches, || shared.now());
+        told.map_err(Error::Settings)
+    }
+
+    /// The sketches of an hour (since 1970) from `after` on.
+    pub fn sketches(&self, hour: u64, after: Option<u32>) -> Sketches {
+        let shared = Arc::clone(&self.lock().shared);
+        shared.traffic.sketches(hour, after, || shared.now())
     }
 
     /// The next hops in use, and what is known of them.

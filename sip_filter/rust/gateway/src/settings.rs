@@ -42,6 +42,7 @@ pub struct Settings {
     record_route: bool,
     label: Box<[u8]>,
     bypass: bool,
+    count_traffic: bool,
     redress: RedressRow,
     checks: Checks,
     /// No setting: what people said since the start.
@@ -107,6 +108,7 @@ impl Settings {
                 .optional("label", label)?
                 .unwrap_or_else(|| b"[Spam?]"[..].into()),
             bypass: top.flag("bypass")?.unwrap_or(false),
+            count_traffic: top.flag("count_traffic")?.unwrap_or(true),
             redress: top
                 .optional("redress", |value, key| RedressRow::read(Table::of(value, key)?))?
                 .unwrap_or_default(),
@@ -176,6 +178,7 @@ impl Settings {
             record_route: self.record_route,
             label: self.label.clone(),
             bypass: self.bypass,
+            count_traffic: self.count_traffic,
             redress: self.redress.redress(),
             checks: self.checks,
         }

@@ -123,7 +123,9 @@ pub fn run(shared: &Shared, desk: &Desk) {
         shared.reader.catch_up(&mut held);
         let list = (held.number() != 0).then(|| held.view());
         streams.turn(&events, list.as_ref());
+        streams.hand_in(false);
     }
+    streams.hand_in(true);
 }
 
 struct Streams<'a> {
@@ -208,6 +210,12 @@ impl<'a> Streams<'a> {
             true => PATIENCE,
             false => Duration::ZERO,
         }
+    }
+
+    /// Hands in what was written down for the counts of traffic.
+    fn hand_in(&mut self, leaves: bool) {
+        let records = &mut self.work.output.records;
+        self.shared.traffic.hand_in(records, self.shared.now(), leaves);
     }
 
     /// One round: everything that is ready has one turn.

@@ -21,6 +21,7 @@ use crate::sender::{Order, Sender};
 use crate::sights::Sights;
 use crate::socket::{Receiver, BATCH};
 use crate::stream::Terms;
+use crate::traffic::Traffic;
 
 /// What all threads of a gateway share.
 pub struct Shared {
@@ -32,6 +33,7 @@ pub struct Shared {
     /// What is to go over connections.
     pub mail: Mail,
     pub sights: Sights,
+    pub traffic: Traffic,
     terms: RwLock<Terms>,
     element: RwLock<Arc<Element>>,
     /// Counts replacements of `element`, so that workers need not lock to learn that there was none.
@@ -48,6 +50,7 @@ impl Shared {
             began: Instant::now(),
             mail: Mail::default(),
             sights: Sights::default(),
+            traffic: Traffic::new(&element.setup),
             terms: RwLock::new(terms),
             element: RwLock::new(Arc::new(element)),
             turns: AtomicU64::new(0),
@@ -172,6 +175,7 @@ pub fn run(shared: &Shared, desk: &Desk) {
                     }
                     worker.serve(&receiver, count);
                     if desk.pulse.is_closed() {
+                        worker.hand_in(true);
                         return; // We hung: these calls have been taken care of, or have ended.
                     }
                     if count == BATCH {
@@ -183,7 +187,9 @@ pub fn run(shared: &Shared, desk: &Desk) {
             }
         }
         worker.send();
+        worker.hand_in(false);
     }
+    worker.hand_in(true);
 }
 
 struct Worker<'a> {
@@ -247,6 +253,12 @@ impl Worker<'_> {
         desk.counts.add(Counter::SegmentRefused, sent.refused);
     }
 
+    /// Hands in what was written down for the counts of traffic.
+    fn hand_in(&mut self, leaves: bool) {
+        let records = &mut self.work.output.records;
+        self.shared.traffic.hand_in(records, self.shared.now(), leaves);
+    }
+
     fn note_error(&self, error: &std::io::Error) {
         match error.kind() {
             ErrorKind::Interrupted => {}
@@ -286,7 +298,9 @@ pub fn handle<L: ListView>(
     }));
     let Ok(effect) = handled else {
         counts.add(Counter::Panic, 1);
+        let records = std::mem::take(&mut work.output.records);
         *work = Work::default();
+        work.output.records = records;
         return None;
     };
     for counter in work.output.marks.as_slice() {

@@ -5,10 +5,12 @@ use pyo3::prelude::*;
 mod hook;
 mod list;
 mod sip;
+mod traffic;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     list::register(module)?;
     sip::register(module)?;
+    traffic::register(module)?;
     hook::register(module)
 }

@@ -15,6 +15,8 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::traffic;
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Gateway>()?;
     module.add_function(wrap_pyfunction!(read_message, module)?)?;
@@ -88,6 +90,23 @@ impl Gateway {
             Ok(row.unbind())
         });
         Ok((rows.collect::<PyResult<_>>()?, more))
+    }
+
+    #[pyo3(signature = (after = 0, watches = None))]
+    fn traffic<'py>(
+        &self,
+        py: Python<'py>,
+        after: u64,
+        watches: Option<&str>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let told = py.detach(|| self.inner.traffic(after, watches)).map_err(raise)?;
+        traffic::told(py, &told)
+    }
+
+    #[pyo3(signature = (hour, after = None))]
+    fn sketches<'py>(&self, py: Python<'py>, hour: u64, after: Option<u32>) -> PyResult<Bound<'py, PyDict>> {
+        let found = py.detach(|| self.inner.sketches(hour, after));
+        traffic::sketches(py, &found)
     }
 
     fn next_hops(&self, py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {

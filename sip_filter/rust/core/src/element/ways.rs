@@ -9,6 +9,7 @@ use crate::course::{self, Key};
 use crate::forward;
 use crate::message::{Name, Start};
 use crate::setup::Peer;
+use crate::traffic::What;
 use crate::transport::{Flow, Transport};
 use crate::uri;
 use crate::via;
@@ -214,8 +215,15 @@ impl Turn<'_> {
             });
         }
         edits.apply(&message.raw[..message.end()], &mut self.output.bytes);
-        if code >= 200 && message.cseq_method == b"INVITE" {
-            self.memory.finish(transaction, self.arrival.now);
+        if message.cseq_method == b"INVITE" {
+            if code >= 200 {
+                self.memory.finish(transaction, self.arrival.now);
+            }
+            match code {
+                101..=199 if peer == Peer::Hop => self.record_event(What::Rang, transaction),
+                200..=299 if peer == Peer::Hop => self.record_event(What::Answered, transaction),
+                _ => {}
+            }
         }
         self.output.marks.add(Counter::Response);
         Effect::Send { to, local, flow }
