@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from agent.access import Forbidden, Permission, Viewer, needs
@@ -56,11 +56,58 @@ class Enforcement(Timed):
     alone: bool = False
 
 
+Mode = Literal["enforce", "shadow", "disabled"]
+Action = Literal["reject", "allow", "label"]
+Origin = Literal["noc", "advisory"]
+
+
+class Search(Body):
+    """Which rules to find, around some leading digits; in a body, since a number must never stand in a URL."""
+
+    prefix: str = Field(max_length=32, pattern=r"^\s*\+?[0-9]{1,15}\*?\s*$")
+    mode: Mode | None = None
+    action: Action | None = None
+    origin: Origin | None = None
+    ended: bool = False
+    after: int | None = Field(None, ge=0)
+    limit: int = Field(100, ge=1, le=1000)
+
+
 @router.get("")
-async def rules(parts: TheParts, viewer: Reader, after: After = None, limit: Limit = 100) -> dict[str, Any]:
-    """Every live rule that is not an order's own, the newest first."""
-    found = await parts.ledger.read(Ledger.rules, limit=limit + 1, after=after)
-    return page(found, limit, lambda rule: int(rule.id[1:]), rule_record)
+async def rules(
+    parts: TheParts,
+    viewer: Reader,
+    mode: Mode | None = None,
+    action: Action | None = None,
+    origin: Origin | None = None,
+    ended: Annotated[bool, Query(description="Also those that have ended.")] = False,
+    after: After = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """The rules that are not an order's own, the newest first."""
+    found = await parts.ledger.read(
+        Ledger.rules, limit=limit + 1, after=after, mode=mode, action=action, origin=origin, ended=ended
+    )
+    return page(found, limit, _place, rule_record)
+
+
+@router.post("/search")
+async def search(body: Search, parts: TheParts, viewer: Reader) -> dict[str, Any]:
+    """Rules around some leading digits: those that cover them, and those inside them.
+
+    Rules on single numbers are found by at most four digits: whether one number is in the list, explain answers.
+    """
+    found = await parts.ledger.read(
+        Ledger.rules,
+        limit=body.limit + 1,
+        after=body.after,
+        mode=body.mode,
+        action=body.action,
+        origin=body.origin,
+        digits=body.prefix.strip(" +*"),
+        ended=body.ended,
+    )
+    return page(found, body.limit, _place, rule_record)
 
 
 @router.post("")
@@ -235,6 +282,10 @@ async def _enforce(
     )
     tag(response, done.record.version)
     return {**outcome(done, rule_record, response), "wide": list(judged.wide)}
+
+
+def _place(rule: RuleView) -> int:
+    return int(rule.id[1:])
 
 
 def _must(viewer: Viewer, permission: Permission) -> None:

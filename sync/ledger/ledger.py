@@ -475,13 +475,23 @@ class Ledger:
             return stories.order(connection, order_id)
 
     def rules(
-        self, *, ended: bool = False, orders: bool = False, limit: int = 1_000, after: int | None = None
+        self,
+        *,
+        ended: bool = False,
+        orders: bool = False,
+        limit: int = 1_000,
+        after: int | None = None,
+        mode: str | None = None,
+        action: str | None = None,
+        origin: str | None = None,
+        digits: str | None = None,
     ) -> list[RuleView]:
         """The NOC's rules and proposals, newest first, from behind the rule numbered `after`; with `orders` also those
-        that orders stand behind.
+        that orders stand behind. `digits` are leading ones, see `rules.Filter`.
         """
+        wanted = rules.Filter(mode, action, origin, digits, ended, orders)
         with self._house.store.read() as connection:
-            return rules.listed(connection, ended=ended, orders=orders, limit=limit, after=after)
+            return rules.listed(connection, wanted, limit, after)
 
     def rule(self, rule_id: str) -> RuleView:
         """One rule, live or ended."""

@@ -5,6 +5,7 @@ was carried, so that a hit told late is still counted where it belongs. What peo
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
@@ -100,14 +101,50 @@ def get(connection: sa.Connection, rule_id: str) -> RuleView:
     return found[0]
 
 
-def listed(connection: sa.Connection, *, ended: bool, orders: bool, limit: int, after: int | None) -> list[RuleView]:
-    """The NOC's rules and proposals (with `orders` also those of orders), live ones or all, newest first."""
-    wanted: sa.ColumnElement[bool] = sa.true() if ended else _rules.c.ended_at.is_(None)
-    if not orders:
-        wanted = sa.and_(wanted, _rules.c.order_id.is_(None))
+@dataclass(frozen=True)
+class Filter:
+    """Which rules a list shows; None leaves a word open.
+
+    `digits` finds prefix rules that cover these leading digits or lie inside them, and rules on single numbers inside
+    them when there are at most four: with more, a list would answer whose number is in it.
+    """
+
+    mode: str | None = None
+    action: str | None = None
+    origin: str | None = None
+    digits: str | None = None
+    ended: bool = False
+    orders: bool = False
+
+
+MOST_DIGITS_FOR_NUMBERS: Final = 4
+
+
+def listed(connection: sa.Connection, wanted: Filter, limit: int, after: int | None) -> list[RuleView]:
+    """The NOC's rules and proposals (also those of orders where asked for), live ones or all, newest first."""
+    c = _rules.c
+    conditions: list[sa.ColumnElement[bool]] = []
+    if not wanted.orders:
+        conditions.append(c.order_id.is_(None))
+    if not wanted.ended:
+        conditions.append(c.ended_at.is_(None))
+    for column, word in ((c.mode, wanted.mode), (c.action, wanted.action), (c.origin, wanted.origin)):
+        if word is not None:
+            conditions.append(column == word)
+    if wanted.digits is not None:
+        conditions.append(_around(wanted.digits))
     if after is not None:
-        wanted = sa.and_(wanted, _rules.c.id < after)
-    return _views(connection, wanted, limit)
+        conditions.append(c.id < after)
+    return _views(connection, sa.and_(sa.true(), *conditions), limit)
+
+
+def _around(digits: str) -> sa.ColumnElement[bool]:
+    subject = _rules.c.subject
+    covering = [f"+{digits[:width]}*" for width in range(1, len(digits) + 1)]
+    inside = sa.and_(subject >= f"+{digits}", subject < f"+{digits}:")  # the colon follows the nine
+    if len(digits) > MOST_DIGITS_FOR_NUMBERS:
+        inside = sa.and_(inside, subject.endswith("*", autoescape=True))
+    return sa.or_(subject.in_(covering), inside)
 
 
 def touching(connection: sa.Connection, number: str) -> list[RuleView]:

@@ -42,6 +42,7 @@ rules = Table(
     Column("warned", Integer, nullable=False, server_default="0"),  # hours before its end at which it was warned of
     Index("rules_by_subject", "subject"),
     Index("rules_by_order", "order_id"),
+    Index("rules_of_noc", "id", sqlite_where=text("ended_at IS NULL AND order_id IS NULL")),
     Index("rules_by_expiry", "expires_at", sqlite_where=text("ended_at IS NULL AND expires_at IS NOT NULL")),
 )
 

@@ -160,6 +160,24 @@ async def test_no_number_in_a_reason_comes_out(tmp_path: Path) -> None:
             assert answer.status_code == 200 and "999000" not in answer.text
 
 
+async def test_rules_are_listed_filtered_and_searched_a_page_at_a_time(tmp_path: Path) -> None:
+    async with api_house(tmp_path, NARROW) as house:
+        made = [await propose(house, f"+77{n:02d}") for n in range(5)]
+        await step(house, made[1], "shadow")
+        status, first = await house.ask("GET", "/rules?limit=2")
+        assert [rule["id"] for rule in first["items"]] == [made[4], made[3]]
+        status, rest = await house.ask("GET", f"/rules?after={first['next']}")
+        assert [rule["id"] for rule in rest["items"]] == made[2::-1] and rest["next"] is None
+        status, found = await house.ask("GET", "/rules?mode=shadow&action=reject&origin=noc")
+        assert [rule["id"] for rule in found["items"]] == [made[1]]
+        status, found = await house.ask("POST", "/rules/search", {"prefix": " +7703* "}, "wati viewer")
+        assert (status, [rule["id"] for rule in found["items"]]) == (200, [made[3]])
+        status, found = await house.ask("POST", "/rules/search", {"prefix": "77", "limit": 2})
+        assert len(found["items"]) == 2 and found["next"] == int(made[3][1:])
+        for wrong in ({"prefix": "abc"}, {"prefix": ""}, {"prefix": "77", "mode": "off"}, {}):
+            assert (await house.ask("POST", "/rules/search", wrong))[0] == 422, wrong
+
+
 # --- what happens by itself
 
 

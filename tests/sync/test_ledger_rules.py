@@ -206,3 +206,25 @@ def test_counted_calls_are_forgotten_after_a_day(world: World) -> None:
     world.pass_time(days=2)
     world.ledger.count_hits([], world.now)
     assert world.ledger.count_hits([hit(world, "x", 1)], world.now) == 1
+
+
+def test_rules_are_filtered_and_found_by_leading_digits(world: World) -> None:
+    world.take(order(1, "+77011111111"), advisory(2, "+77"))
+    add(world, "+7701", mode="shadow")  # r3
+    add(world, "+77017654321", action="allow")  # r4
+    add(world, "+242", action="label")  # r5
+    world.ledger.remove_rule("r5", "budi", "over", world.now)
+
+    def ids(**wanted: Any) -> list[str]:
+        return [rule.id for rule in world.ledger.rules(**wanted)]
+
+    assert ids() == ["r4", "r3", "r2"] and ids(ended=True) == ["r5", "r4", "r3", "r2"]
+    assert ids(mode="shadow") == ["r3"] and ids(action="allow") == ["r4"] and ids(origin="advisory") == ["r2"]
+    assert ids(mode="shadow", action="allow") == []
+    assert ids(digits="7") == ids(digits="7701") == ["r4", "r3", "r2"]
+    assert ids(digits="77") == ["r4", "r3", "r2"] and ids(digits="78") == [] and ids(digits="242", ended=True) == ["r5"]
+    assert ids(digits="77012") == ["r3", "r2"]
+    # five digits and more find no single number, whoever asks: a list would tell whose number is in it
+    assert ids(digits="77017") == ids(digits="77017654321") == ["r3", "r2"]
+    assert ids(digits="7701", after=4) == ["r3", "r2"] and ids(digits="7701", limit=1) == ["r4"]
+    assert ids(digits="7701", orders=True) == ["r4", "r3", "r2", "r1"]

@@ -138,3 +138,6 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("clearance IS NOT NULL"),
     )
+    op.create_index(
+        "rules_of_noc", "rules", ["id"], unique=False, sqlite_where=sa.text("ended_at IS NULL AND order_id IS NULL")
+    )
