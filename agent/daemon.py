@@ -15,6 +15,7 @@ from agent import api, rule_clock, web
 from agent.children import stop_signals
 from agent.hits import Hits
 from agent.local_http import AddressInUse, LocalServer, Quiet, listen
+from agent.overdue import watch_clearances
 from agent.settings import Settings
 from agent.status import report
 from agent.watching import look_out, watchers
@@ -58,6 +59,8 @@ async def _run(settings: Settings) -> None:
                     *((watchers(parts).run(),) if settings.agent.metrics else ()),
                     Hits(parts.ledger, parts.redis, settings.redis.name).run(),
                     rule_clock.run(parts.ledger, parts.alarms),
+                    _end_rules(parts.ledger),
+                    watch_clearances(parts.ledger, parts.alarms),
                 )
             ]
             served = [tasks.create_task(server.serve(sockets=[listener])) for server, listener in servers]

@@ -14,6 +14,7 @@ from agent.traffic.settings import TrafficSettings, WidthSettings
 from config import Section, load
 from sip_filter.settings import Gateway, Name, Node, Redis, SocketPath, WatchAddress
 from sync.settings import ContractSettings, GateSettings, LedgerSettings
+from sync.settings_clearance import ClearanceSettings
 from sync.settings_mqtt import FeedSettings, MqttSettings, OutboxSettings
 from sync.settings_reveal import RevealSettings
 
@@ -88,6 +89,7 @@ class Settings(Section):
     width: WidthSettings = WidthSettings()
     regulator: RegulatorSettings = RegulatorSettings()
     reveal: RevealSettings = RevealSettings()
+    clearance: ClearanceSettings = ClearanceSettings()
     look_ups: LookUpSettings = LookUpSettings()
 
 

@@ -11,6 +11,7 @@ from agent.access import Door, LocalDoor
 from agent.api import (
     alarms,
     approvals,
+    clearances,
     enrolments,
     errors,
     explain,
@@ -33,6 +34,7 @@ from agent.wiring import Parts
 _NOUNS = (
     alarms,
     approvals,
+    clearances,
     enrolments,
     explain,
     orders,

@@ -27,6 +27,7 @@ from sync.ledger.views import (
     ClearanceKind,
     ClearanceStory,
     ClearanceView,
+    Naming,
     Reassigned,
     Remedy,
     RequestView,
@@ -271,13 +272,16 @@ def story(connection: sa.Connection, clearance: str) -> ClearanceStory:
     touching = rules.touching(connection, row["subject"])
     c = _subjects.c
     named = connection.execute(
-        sa.select(c.order_id).where(c.subject == row["subject"]).order_by(c.serial.desc()).limit(_SHOWN)
-    ).scalars()
-    orders = dict.fromkeys([*named, *(rule.order for rule in touching if rule.order is not None)])
+        sa.select(c.order_id, c.state).where(c.subject == row["subject"]).order_by(c.serial.desc()).limit(_SHOWN)
+    )
+    states: dict[str, str | None] = {order: state for order, state in named}  # noqa: C416  (SQLAlchemy rows)
+    for rule in touching:
+        if rule.order is not None:
+            states.setdefault(rule.order, None)
     return ClearanceStory(
         clearance=_view(row),
         blocking=blocking(touching),
-        orders=tuple(stories.order(connection, order) for order in list(orders)[:_SHOWN]),
+        orders=tuple(Naming(stories.order(connection, order), state) for order, state in states.items()),
         requests=tuple(requests.listed(connection, None, clearance, None, _SHOWN)),
         proof=None if row["proof"] is None else json.loads(row["proof"]),
         confirmations=stories.confirmations_where(connection, schema.confirmations.c.clearance == row["id"]),
@@ -476,7 +480,7 @@ def _view(row: sa.RowMapping) -> ClearanceView:
         opened_by=row["opened_by"],
         reason=row["reason"],
         deadline=from_ms(row["deadline"]),
-        approval=None if row["request"] is None else f"a{row['request']}",
+        request=None if row["request"] is None else f"a{row['request']}",
         approved_at=maybe_time(row["approved_at"]),
         revision=None if row["n"] is None else f"{row['epoch']}.{row['n']}",
         exception=None if row["exception"] is None else f"r{row['exception']}",

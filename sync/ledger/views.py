@@ -316,7 +316,7 @@ Remedy = Literal["lift", "exception", "regulator"]
 
 @dataclass(frozen=True)
 class ClearanceView:
-    """One clearance in a line. `approval` is the newest request to lift; `again_by` the order that blocks it again."""
+    """One clearance in a line. `request` is the newest to lift; `again_by` the order that blocks it again."""
 
     id: str
     kind: ClearanceKind
@@ -328,7 +328,7 @@ class ClearanceView:
     opened_by: str
     reason: str
     deadline: datetime
-    approval: str | None
+    request: str | None
     approved_at: datetime | None
     revision: str | None
     exception: str | None
@@ -347,12 +347,20 @@ class Blocking:
 
 
 @dataclass(frozen=True)
+class Naming:
+    """An order that names a number, and what became of the number in it; None where its prefix covers the number."""
+
+    order: OrderStory
+    state: str | None
+
+
+@dataclass(frozen=True)
 class ClearanceStory:
     """All that the ledger knows of one clearance: what blocks the number now, whose orders name it, every step."""
 
     clearance: ClearanceView
     blocking: tuple[Blocking, ...]
-    orders: tuple[OrderStory, ...]
+    orders: tuple[Naming, ...]
     requests: tuple[RequestView, ...]
     proof: dict[str, Any] | None
     confirmations: tuple[ConfirmationView, ...]

@@ -30,8 +30,8 @@ def opened(world: World, number: str = A, by: str = "sri", **more: Any) -> Clear
 
 
 def approve(world: World, clearance: ClearanceView, by: str = "budi") -> ClearanceView:
-    assert clearance.approval is not None
-    world.ledger.approve_request(clearance.approval, by, "letter read", world.now)
+    assert clearance.request is not None
+    world.ledger.approve_request(clearance.request, by, "letter read", world.now)
     return view(world, clearance)
 
 
@@ -85,7 +85,8 @@ def test_from_the_question_to_the_receipt(world: World) -> None:
         *("clearance.open", "clearance.state", "approval.ask", "clearance.ask"),
         *("approval.approved", "clearance.state", "clearance.lift", "clearance.state", "proof", "clearance.state"),
     ]
-    assert story.blocking == () and [found.order.id for found in story.orders] == [block.id]
+    assert story.blocking == ()
+    assert [(naming.order.order.id, naming.state) for naming in story.orders] == [(block.id, "ended")]
     assert story.proof is not None and story.proof["verdict"] == "lifted"
     assert [(sent.status, sent.receipt_at) for sent in story.confirmations] == [("lifted", NOON + timedelta(minutes=3))]
     (request,) = story.requests
@@ -106,8 +107,8 @@ def test_refused_or_kept_the_block_stays(world: World) -> None:
     block = order(1, A, B)
     in_force(world, block)
     asked = opened(world)
-    assert asked.approval is not None
-    world.ledger.refuse_request(asked.approval, "budi", "the letter is forged", world.now)
+    assert asked.request is not None
+    world.ledger.refuse_request(asked.request, "budi", "the letter is forged", world.now)
     refused = view(world, asked)
     assert (refused.state, refused.closed_at) == ("refused", world.now)
     (review,) = world.ledger.reassigned([B], "sold again", "sri", world.now + DAY, world.now, commit=True).opened
