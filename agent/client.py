@@ -1,5 +1,6 @@
 """Asking a local Palang process over its unix socket: the agent and the stand-in speak the same HTTP and JSON."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +48,17 @@ class Api:
         """Ask for a record or a list of records."""
         return await self._send("GET", path, params={k: v for k, v in query.items() if v is not None})
 
+    async def download(self, path: str, folder: Path, query: Mapping[str, str]) -> tuple[Path, int]:
+        """Write an export under the name that it bears; where it is, and its bytes. Raises OSError too."""
+        response = await self._request("GET", path, params=dict(query))
+        named = response.headers.get("Content-Disposition", "").partition('filename="')[2].partition('"')[0]
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,120}", named):
+            raise ApiError(response.status_code, "unexpected", f"GET {path}: the answer bears no name of a file")
+        target = folder / named
+        with target.open("xb") as file:
+            file.write(response.content)
+        return target, len(response.content)
+
     async def post(self, path: str, body: Record | None = None) -> Any:
         """Ask for an act; returns what came of it."""
         return await self._send("POST", path, json=body or {})
@@ -56,12 +68,15 @@ class Api:
         return await self._send("DELETE", path, json=body or {})
 
     async def _send(self, method: str, path: str, **parts: Any) -> Any:
+        return (await self._request(method, path, **parts)).json()
+
+    async def _request(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:
             response = await self._http.request(method, path, **parts)
         except httpx.TransportError as error:
             raise Unreachable(f"nobody answers at {self._socket}: {error or type(error).__name__}") from None
         if response.is_success:
-            return response.json()
+            return response
         try:
             told = response.json()["error"]
             raise ApiError(response.status_code, str(told["code"]), str(told["message"]))

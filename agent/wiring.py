@@ -16,6 +16,7 @@ from agent.ledger_thread import LedgerThread
 from agent.look_ups import Pace
 from agent.prover import Prover
 from agent.settings import Settings
+from agent.verifying import Verifier
 from agent.wall import Wall
 from config import ConfigError
 from sip_filter.store import connect
@@ -46,6 +47,7 @@ class Parts:
     publisher: Publisher
     prover: Prover
     alarms: Alarms
+    verifier: Verifier
     pace: Pace
     entrance: Entrance
     wall: Wall
@@ -100,6 +102,7 @@ def assemble(settings: Settings) -> Parts:
             stream_length=settings.redis.stream_length,
         ),
         prover=Prover(ledger, settings.proof),
+        verifier=Verifier(ledger, settings.ledger.path, signer.keyring),
         pace=Pace(settings.look_ups),
         alarms=alarms,
         entrance=Entrance(ledger, settings.access, alarm=partial(alarms.raise_, "sign_in_attacks")),

@@ -5,7 +5,8 @@ journal's arithmetic in sync/journal.py. `LedgerUnavailable` means: acknowledge 
 """
 
 from sync.ledger.alarms import AlarmRecord
-from sync.ledger.audit import verify_file
+from sync.ledger.audit import Filter, newest, onward, verify_file
+from sync.ledger.audit import kinds as journal_kinds
 from sync.ledger.ledger import Ledger
 from sync.ledger.people import PersonView, Secrets
 from sync.ledger.replies import Reply
@@ -54,6 +55,7 @@ __all__ = [
     "ConfirmationView",
     "Deadline",
     "Ending",
+    "Filter",
     "Head",
     "JournalView",
     "Ledger",
@@ -87,5 +89,8 @@ __all__ = [
     "TransitionView",
     "Verification",
     "backup",
+    "journal_kinds",
+    "newest",
+    "onward",
     "verify_file",
 ]

@@ -710,6 +710,10 @@ class Ledger:
             found: str | None = connection.execute(newest).scalar()
             return found
 
+    def sign(self, payload: bytes, kind: str) -> str:
+        """What leaves the agent, signed with the operator's key as a `kind`."""
+        return self._house.signer.sign(payload, kind).decode("ascii")
+
     def verify(self, *, regulator: Keyring | None = None, signers: Keyring | None = None) -> Verification:
         """Walk the whole journal. With `regulator` the signature of each kept order is verified again;
         `signers` are the keys that may have signed checkpoints, by default our present one."""

@@ -187,6 +187,32 @@ async def test_probe_places_a_real_call(conversation: Conversation, palang: Pala
     assert (answered["status"], answered["reason"]) == (200, "OK")
 
 
+async def test_the_journal_listed_verified_and_exported(
+    conversation: Conversation, palang: Palang, tmp_path: Path
+) -> None:
+    order = await conversation.block("+6281377744444")
+    await conversation.ended()
+    told = await palang("audit", "list", "--about", order)
+    assert "message.order" in told and "1377744444" not in told
+    (newest,) = await palang.json("audit", "list", "--limit", "1", "--kind", "order.state")
+    assert newest["kind"] == "order.state" and newest["actor"] == "palang"
+    assert "no record fits" in await palang("audit", "list", "--actor", "nobody")
+    assert "since" in await palang("audit", "list", "--since", "yesterday", exit_code=1)
+    for form in ("jsonl", "csv"):
+        done = await palang.json("audit", "export", "--format", form, "--into", str(tmp_path), "--about", order)
+        assert "as it left us" in await palang("audit", "check", done["file"])
+        content = Path(done["file"]).read_bytes()
+        assert b"1377744444" not in content and order.encode() in content
+        Path(done["file"]).write_bytes(content.replace(b"palang", b"gnalap", 1))
+        assert "changed" in await palang("audit", "check", done["file"], exit_code=1)
+    (tmp_path / "kept").write_text("# nothing yet\n")
+    assert "whole" in await palang("audit", "verify", "--checkpoints", str(tmp_path / "kept"))
+    (tmp_path / "kept").write_text("nonsense\n")
+    assert "line 1 is no checkpoint" in await palang(
+        "audit", "verify", "--checkpoints", str(tmp_path / "kept"), exit_code=2
+    )
+
+
 async def test_status_tells_healthy_degraded_and_down(conversation: Conversation, palang: Palang, stage: Stage) -> None:
     status = await palang.json("status")
     assert status["health"] == "healthy"
