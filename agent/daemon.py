@@ -59,7 +59,6 @@ async def _run(settings: Settings) -> None:
                     *((watchers(parts).run(),) if settings.agent.metrics else ()),
                     Hits(parts.ledger, parts.redis, settings.redis.name).run(),
                     rule_clock.run(parts.ledger, parts.alarms),
-                    _end_rules(parts.ledger),
                     watch_clearances(parts.ledger, parts.alarms),
                 )
             ]

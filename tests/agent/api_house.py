@@ -13,7 +13,10 @@ from fastapi import Request
 
 from agent import api
 from agent.access import Role, Viewer
+from agent.alarms import Alarms
+from agent.figures import Figures
 from agent.ledger_thread import LedgerThread
+from agent.look_ups import Pace
 from agent.settings import Settings
 from agent.wiring import Parts
 from sync.gate import Gate
@@ -59,7 +62,8 @@ async def api_house(folder: Path, settings: Settings | None = None, **more: Any)
             folder / "ledger.sqlite", gate=Gate(chosen.gate), operator=OPERATOR, signer=OURS, settings=chosen.ledger
         )
     )
-    parts = cast(Parts, SimpleNamespace(settings=chosen, ledger=ledger, **more))
+    usual = {"alarms": Alarms(ledger), "figures": Figures(), "pace": Pace(chosen.look_ups)}
+    parts = cast(Parts, SimpleNamespace(settings=chosen, ledger=ledger, **{**usual, **more}))
     transport = httpx.ASGITransport(app=api.app(parts, NamedDoor()))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         yield ApiHouse(http, ledger, parts)

@@ -27,7 +27,10 @@ from agent.access import Entrance, Role
 from agent.access.edge import Edge
 from agent.access.people_door import COOKIE
 from agent.access.secrets import Passwords
+from agent.alarms import Alarms
+from agent.figures import Figures
 from agent.ledger_thread import LedgerThread
+from agent.look_ups import Pace
 from agent.settings import Settings
 from agent.wiring import Parts
 from sync.gate import Gate
@@ -148,7 +151,8 @@ async def front_door(folder: Path, settings: Settings | None = None, **more: Any
     )
     alarms: list[str] = []
     entrance = Entrance(ledger, chosen.access, Passwords(CHEAP), alarms.append)
-    parts = cast(Parts, SimpleNamespace(settings=chosen, ledger=ledger, entrance=entrance, **more))
+    usual = {"alarms": Alarms(ledger), "figures": Figures(), "pace": Pace(chosen.look_ups)}
+    parts = cast(Parts, SimpleNamespace(settings=chosen, ledger=ledger, entrance=entrance, **{**usual, **more}))
     app = web.app(parts)
     edge = Edge(app, web.hosts_of(chosen.console), tls=True)
     transport = httpx.ASGITransport(app=edge, client=("192.0.2.7", 40000))
