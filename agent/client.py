@@ -59,13 +59,13 @@ class Api:
             file.write(response.content)
         return target, len(response.content)
 
-    async def post(self, path: str, body: Record | None = None) -> Any:
-        """Ask for an act; returns what came of it."""
-        return await self._send("POST", path, json=body or {})
+    async def post(self, path: str, body: Record | None = None, *, version: int | None = None) -> Any:
+        """Ask for an act; returns what came of it. With `version` it holds only for that version of the thing."""
+        return await self._send("POST", path, json=body or {}, headers=_condition(version))
 
-    async def delete(self, path: str, body: Record | None = None) -> Any:
-        """Ask for something to be removed."""
-        return await self._send("DELETE", path, json=body or {})
+    async def delete(self, path: str, body: Record | None = None, *, version: int | None = None) -> Any:
+        """Ask for something to be removed, likewise."""
+        return await self._send("DELETE", path, json=body or {}, headers=_condition(version))
 
     async def _send(self, method: str, path: str, **parts: Any) -> Any:
         return (await self._request(method, path, **parts)).json()
@@ -82,3 +82,7 @@ class Api:
             raise ApiError(response.status_code, str(told["code"]), str(told["message"]))
         except (ValueError, KeyError, TypeError):
             raise ApiError(response.status_code, "unexpected", f"{method} {path}: {response.text[:200]}") from None
+
+
+def _condition(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"If-Match": f'"{version}"'}

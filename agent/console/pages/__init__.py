@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from agent.console.pages import house, wall
+from agent.console.pages import approvals, house, rules, wall
 
-PAGES: Final = (house, wall)
+PAGES: Final = (house, wall, rules, approvals)
