@@ -130,7 +130,7 @@ async def test_what_people_changed_is_told_with_name_and_reason_and_without_numb
 ) -> None:
     made, wall = house
     await made.ledger.change(
-        Ledger.add_rule, "+77*", "reject", "shadow", "both", (), None, f"calls from {NUMBER}", "sari", NOON
+        Ledger.propose_rule, "+77*", "reject", f"calls from {NUMBER}", "sari", NOON
     )
 
     def told() -> bool:
