@@ -34,6 +34,7 @@ from sync.ledger.views import (
     RuleView,
 )
 from sync.order_life import State as OrderState
+from sync.rule_life import Step
 
 ACT: Final = "clearance.lift"
 
@@ -108,10 +109,12 @@ def approved(tx: Transaction, request: RequestView, actor: str, reason: str) -> 
             f"the order with serial {newest} came after {request.id} was asked; refuse it, and open a clearance anew"
         )
     _move(tx, row, Event.APPROVE)
-    ended = _end_own(tx, subject, why)
+    ended = _end_own(tx, subject, actor, why)
     orders = subjects.release(tx, subject, why)
-    exception = _except(tx, request, actor, why) if request.body["exception"] else None
-    epoch, n = publish(tx, () if exception else [subject])
+    exception = (
+        _except(tx, subject, actor, f"exception of clearance {request.about}") if request.body["exception"] else None
+    )
+    epoch, n = publish(tx, [subject])
     subjects.finish_released(tx, orders, why)
     if orders:
         tx.run(sa.insert(_lifted), [{"clearance": row["id"], "order_id": order} for order in orders])
@@ -351,28 +354,28 @@ def _set(tx: Transaction, clearance: str, **values: Any) -> None:
     tx.run(sa.update(_clearances).where(_clearances.c.id == int(clearance[1:])).values(**values))
 
 
-def _end_own(tx: Transaction, subject: str, why: str) -> list[str]:
-    """End the NOC's rules that refuse exactly this number; their ids. Not yet published."""
+def _end_own(tx: Transaction, subject: str, actor: str, why: str) -> list[str]:
+    """End the NOC's rules that refuse exactly this number; their ids."""
     c = _rules.c
     mine = (c.subject == subject, c.authority == "noc", c.action == "reject", c.ended_at.is_(None))
-    numbers = list(tx.run(sa.select(c.id).where(*mine).order_by(c.id)).scalars())
-    rules.end(tx, numbers, why)
-    return [f"r{number}" for number in numbers]
+    ended = [f"r{number}" for number in tx.run(sa.select(c.id).where(*mine).order_by(c.id)).scalars().all()]
+    for rule in ended:
+        rule_steps.take(tx, rule, Step.REMOVE, actor, why)
+    return ended
 
 
-def _except(tx: Transaction, request: RequestView, actor: str, why: str) -> str | None:
-    """The exception from the NOC's prefix rules that catch the number, made and published; None without such rules."""
-    subject = _row(tx.connection, request.about)["subject"]
+def _except(tx: Transaction, subject: str, actor: str, clearance: str) -> str | None:
+    """The exception from the NOC's prefix rules that catch the number, in force; None without such rules."""
     if not any(found.remedy == "exception" for found in blocking(rules.touching(tx.connection, subject))):
         return None
     c = _rules.c
     same = (c.subject == subject, c.authority == "noc", c.action == "allow", c.kinds == "both", c.trunks == "")
-    rules.end(tx, tx.run(sa.select(c.id).where(*same, c.ended_at.is_(None))).scalars(), why)
-    seconds = tx.house.settings.max_rule_days * 86_400
-    reason = f"exception of clearance {request.about}"
-    exception = rule_steps.propose(tx, subject, "allow", "both", (), seconds, reason, actor).id
-    rule_steps.enforce(tx, exception, actor, reason, expires_s=seconds)
-    return exception
+    known = tx.run(sa.select(c.id).where(*same, c.ended_at.is_(None))).scalar()
+    longest, reason = tx.house.settings.max_rule_days * 86_400, f"exception of clearance {clearance}"
+    if known is None:
+        known = rule_steps.propose(tx, subject, "allow", "both", (), longest, reason, actor).id[1:]
+    rule_steps.enforce(tx, f"r{known}", actor, reason, expires_s=longest)
+    return f"r{known}"
 
 
 def _confirm(

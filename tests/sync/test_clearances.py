@@ -178,7 +178,8 @@ def test_rules_of_the_noc_on_it_end_and_nobody_is_told(world: World) -> None:
     asked = approve(world, opened(world))
     assert world.lines() == []
     ended = world.ledger.rule(rule.id)
-    assert (ended.live, ended.end_reason) == (False, "lifted by clearance c1")
+    assert (ended.live, ended.end_reason) == (False, "removed by budi: lifted by clearance c1")
+    assert world.ledger.transitions(rule.id)[0].cause == "remove"
     assert prove(world, asked) == "closed" and world.receive() == []
 
 
@@ -191,6 +192,7 @@ def test_a_prefix_rule_of_the_noc_gets_an_exception_with_the_approval(world: Wor
     assert (made.subject, made.action, made.mode, made.actor) == (A, "allow", "enforce", "budi")
     assert made.expires_at == NOON + timedelta(days=30)
     assert world.ledger.clearance(done.id).blocking == ()
+    assert world.ledger.transitions(made.id)[0].actor == "budi"
     assert prove(world, done) == "lifted"
     world.check()
 
