@@ -5,7 +5,7 @@ Exit codes: 0 done or healthy, 1 refused, failed or degraded, 2 unusable, unreac
 
 import typer
 
-from agent.cli import approvals, audit, explain, keys, orders, processes, rules, status
+from agent.cli import approvals, audit, clearances, explain, keys, numbers, orders, processes, rules, status
 from agent.regulator.cli import app as regulator
 
 app = typer.Typer(
@@ -17,6 +17,8 @@ app = typer.Typer(
 app.add_typer(orders.app, name="order")
 app.add_typer(rules.app, name="rule")
 app.add_typer(approvals.app, name="approval")
+app.add_typer(clearances.app, name="clearance")
+app.add_typer(numbers.app, name="numbers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.store, name="store")
 app.add_typer(audit.app, name="audit")
