@@ -4,9 +4,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from agent import cores
+
 
 def main() -> None:
     """Run one command; the exit code says what came of it (0 done, 1 refused or failed, 2 unusable or unreachable)."""
+    cores.none()
     if sys.argv[1:2] == ["gateway"]:
         with without("rich"):
             from agent.gateway import main as gateway
