@@ -5,7 +5,7 @@ Routes are counted by their template (/v1/orders/{order}), so no label can hold 
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -14,7 +14,10 @@ from sip_filter.exposition import Metric
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
-SIGN_INS: Final = ("ok", "refused", "throttled")
+SIGN_IN: Final = ("POST", "/v1/sessions")
+"""The request that is a sign-in, the console's too."""
+SIGN_INS: Final = {200: "ok", 401: "refused", 429: "throttled"}
+"""What came of it, by the status of the answer."""
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 REQUESTS: Final = Metric(
@@ -42,17 +45,15 @@ class Figures:
         self._requests = Counter(REQUESTS.name, REQUESTS.help, REQUESTS.labels, registry=self._registry)
         self._seconds = Histogram(SECONDS.name, SECONDS.help, SECONDS.labels, registry=self._registry, buckets=_SECONDS)
         self._signed_in = Counter(SIGNED_IN.name, SIGNED_IN.help, SIGNED_IN.labels, registry=self._registry)
-        for outcome in SIGN_INS:
+        for outcome in SIGN_INS.values():
             self._signed_in.labels(outcome)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
-
-    def signed_in(self, outcome: Literal["ok", "refused", "throttled"]) -> None:
-        """Count a sign-in."""
-        self._signed_in.labels(outcome).inc()
+        if (method, route) == SIGN_IN:
+            self._signed_in.labels(SIGN_INS.get(status, "refused")).inc()
 
     def text(self) -> str:
         """The counters as a scrape gets them."""
