@@ -13,6 +13,7 @@ import uvloop
 
 from agent import api, rule_clock, web
 from agent.children import stop_signals
+from agent.figures import counted
 from agent.hits import Hits
 from agent.local_http import AddressInUse, LocalServer, Quiet, listen
 from agent.overdue import watch_clearances
@@ -40,7 +41,7 @@ async def _run(settings: Settings) -> None:
     except AddressInUse as error:
         raise ConfigError(str(error)) from None
     console = settings.console
-    servers: list[tuple[Quiet, socket.socket]] = [(LocalServer(api.app(parts)), listener)]
+    servers: list[tuple[Quiet, socket.socket]] = [(LocalServer(counted(api.app(parts), parts.figures)), listener)]
     if console.listen:
         servers.append((web.WebServer(web.site(parts), console), web.listen(console)))
     try:

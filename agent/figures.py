@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 import prometheus_client
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from sip_filter.exposition import Metric
@@ -58,6 +59,12 @@ class Figures:
     def text(self) -> str:
         """The counters as a scrape gets them."""
         return generate_latest(self._registry).decode()
+
+
+def counted(api: FastAPI, figures: Figures) -> FastAPI:
+    """The same API, whose requests are counted."""
+    api.add_middleware(Measured, figures=figures)
+    return api
 
 
 class Measured:

@@ -14,6 +14,7 @@ from agent import api
 from agent.access import PeopleDoor
 from agent.access.edge import Edge
 from agent.console import face
+from agent.figures import counted
 from agent.local_http import Quiet
 from agent.settings_access import ConsoleSettings, ip_of
 from agent.wiring import Parts
@@ -27,7 +28,7 @@ _BACKLOG: Final = 128
 
 def app(parts: Parts) -> FastAPI:
     """The API as it is served there."""
-    return api.app(parts, PeopleDoor(parts.entrance))
+    return counted(api.app(parts, PeopleDoor(parts.entrance)), parts.figures)
 
 
 def site(parts: Parts) -> ASGIApp:

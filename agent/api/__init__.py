@@ -29,7 +29,6 @@ from agent.api import (
     wall,
 )
 from agent.api.once import Once
-from agent.figures import Measured
 from agent.wiring import Parts
 
 _NOUNS = (
@@ -63,5 +62,4 @@ def app(parts: Parts, door: Door | None = None) -> FastAPI:
     errors.install(api)
     look_ups.install(api)
     api.add_middleware(Once)
-    api.add_middleware(Measured, figures=parts.figures)
     return api

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, FastAPI, HTTPException
 from httpx import ASGITransport, AsyncClient
 
-from agent.figures import Figures, Measured
+from agent.figures import Figures, counted
 
 NUMBER = "+6281234567890"
 
@@ -25,8 +25,7 @@ def _app(figures: Figures) -> FastAPI:
 
     api = FastAPI()
     api.include_router(router, prefix="/v1")
-    api.add_middleware(Measured, figures=figures)
-    return api
+    return counted(api, figures)
 
 
 async def test_paths_are_counted_by_template_and_sign_ins_by_outcome() -> None:
