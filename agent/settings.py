@@ -10,7 +10,7 @@ from agent.look_ups import LookUpSettings
 from agent.regulator.settings import RegulatorSettings
 from agent.settings_access import AccessSettings, ConsoleSettings
 from agent.settings_rules import RulesSettings
-from agent.traffic.settings import TrafficSettings, WidthSettings
+from agent.traffic.settings import BrakeSettings, TrafficSettings, WidthSettings
 from config import Section, load
 from sip_filter.settings import Gateway, Name, Node, Redis, SocketPath, WatchAddress
 from sync.settings import ContractSettings, GateSettings, LedgerSettings
@@ -87,6 +87,7 @@ class Settings(Section):
     traffic: TrafficSettings = TrafficSettings()
     rules: RulesSettings = RulesSettings()
     width: WidthSettings = WidthSettings()
+    brake: BrakeSettings = BrakeSettings()
     regulator: RegulatorSettings = RegulatorSettings()
     reveal: RevealSettings = RevealSettings()
     clearance: ClearanceSettings = ClearanceSettings()

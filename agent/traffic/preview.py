@@ -5,6 +5,7 @@ never 0. Where the rule itself was not counted for as long as the nodes counted 
 the four digits that cover it.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ WINDOWS: Final[dict[Window, int]] = {"hour": HOUR, "day": 24 * HOUR, "week": 7 *
 """Minutes of each window."""
 STEPS: Final[dict[Window, int]] = {"hour": 1, "day": 10, "week": HOUR}
 """Minutes of one point of a chart."""
+_LEAST_MINUTES: Final = 5
 _AS_LONG: Final = 0.99
 """Share of the nodes' own time of counting that counts as all of it."""
 
@@ -87,6 +89,28 @@ def chart(known: Known, window: Window, now_ms: int) -> dict[str, Any]:
         for name in Counts._fields:
             columns[name].append(getattr(counts, name) if counts else None)
     return {"window": window, "step_s": step * 60, "at": [minute * 60 for minute in times], **columns}
+
+
+def promised(scope: Scope, digits: Known, watched: Known, now: int) -> int | None:
+    """Calls and messages an hour that the rule stops by its preview: the busiest hour of the last day.
+
+    By what was counted of it where that is less than an hour; None where it is less than `_LEAST_MINUTES`.
+    """
+    first = first_minute("day", now)
+    told = better(scope, digits, watched, first, now)
+    minutes = told.covered(first, now) * (now - first)
+    if minutes < _LEAST_MINUTES:
+        return None
+    by_minute = [0] * (now - first + 1)
+    for point in told.points:
+        if point.minute >= first:
+            counts = _sum(scope.kinds, [point])
+            by_minute[point.minute - first] += counts.calls + counts.messages
+    busiest = running = sum(by_minute[:HOUR])
+    for leaves, comes in zip(by_minute, by_minute[HOUR:], strict=False):
+        running += comes - leaves
+        busiest = max(busiest, running)
+    return math.ceil(busiest * max(1.0, HOUR / minutes))
 
 
 def better(scope: Scope, digits: Known, watched: Known, first: int, now: int) -> Known:

@@ -7,6 +7,7 @@ the moment that it is watched, and before that no more than the four digits that
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ from sip_filter.number import Prefix, parse_subject
 from sync.ledger import RuleView
 
 KEY_DIGITS: Final = 4
+MOST_EXCEPTIONS: Final = 1_000
+"""Of one watch; nodes take a few more."""
 
 Kinds = Literal["call", "message", "both"]
 
@@ -90,21 +93,26 @@ class Scope:
         return Keys.one(self.watch)
 
 
-def scope_of(rule: RuleView, rules: Sequence[RuleView]) -> Scope:
-    """The scope of a rule among the live `rules`: less its exceptions."""
-    return Scope.of(rule.subject, [other.subject for other in exceptions(rule, rules)], rule.trunks, rule.kinds)
+class Allowed:
+    """The enforced `allow` rules of the NOC, found by the subject that they lie in."""
 
+    def __init__(self, rules: Iterable[RuleView]) -> None:
+        self._rules = sorted((rule for rule in rules if rule.live), key=lambda rule: rule.subject)
+        self._subjects = [rule.subject for rule in self._rules]
 
-def exceptions(rule: RuleView, rules: Sequence[RuleView]) -> list[RuleView]:
-    """The enforced allow rules inside a rule that hold on all of its trunks and for all of its kinds."""
-    return [
-        other
-        for other in rules
-        if other.action == "allow" and other.mode == "enforce" and other.live
-        if covers(rule.subject, other.subject)
-        and other.kinds in ("both", rule.kinds)
-        and (not other.trunks or (rule.trunks and {*rule.trunks} <= {*other.trunks}))
-    ]
+    def inside(self, subject: str, trunks: Sequence[str], kinds: Kinds) -> list[RuleView]:
+        """The exceptions of a rule: those inside it that hold on all of its trunks and for all of its kinds."""
+        low, high = (subject[:-1], f"{subject[:-1]}:") if subject.endswith("*") else (subject, f"{subject}!")
+        return [
+            other
+            for other in self._rules[bisect_left(self._subjects, low) : bisect_left(self._subjects, high)]
+            if other.kinds in ("both", kinds) and (not other.trunks or (trunks and {*trunks} <= {*other.trunks}))
+        ]
+
+    def scope(self, subject: str, trunks: Sequence[str], kinds: Kinds, more: Iterable[str] = ()) -> Scope:
+        """The scope of a rule less its exceptions, the `MOST_EXCEPTIONS` widest of them."""
+        inside = sorted({*more, *(rule.subject for rule in self.inside(subject, trunks, kinds))}, key=len)
+        return Scope.of(subject, inside[:MOST_EXCEPTIONS], trunks, kinds)
 
 
 def covers(subject: str, other: str) -> bool:

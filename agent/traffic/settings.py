@@ -29,3 +29,20 @@ class TrafficSettings(Section):
     watches: int = Field(
         500, ge=1, le=5_000, description="Most rules and proposals that nodes count by themselves; the newest go first."
     )
+
+
+class BrakeSettings(Section):
+    """When an enforced rule of the NOC is put into shadow by itself. An order never is."""
+
+    factor: float = Field(
+        3.0, gt=1, le=100, description="A rule that stops more than so many times what its preview promised is braked."
+    )
+    trunk_share: float = Field(
+        0.01, gt=0, le=1, description="A rule that stops more than this share of a trunk's calls is braked."
+    )
+    floor: int = Field(
+        20, ge=1, le=100_000, description="Stopped calls within a window up to which no rule is ever braked."
+    )
+    windows_min: tuple[int, ...] = Field(
+        (5, 60), min_length=1, max_length=4, description="Sliding windows that are judged, in minutes, up to 60."
+    )

@@ -503,6 +503,16 @@ class Ledger:
         with self._house.store.read() as connection:
             return rules.touching(connection, number)
 
+    def watchable(self, limit: int) -> list[RuleView]:
+        """The NOC's live rules and proposals whose traffic is worth counting by itself, the enforced ones first."""
+        with self._house.store.read() as connection:
+            return rules.watchable(connection, limit)
+
+    def allowing(self, limit: int = 20_000) -> list[RuleView]:
+        """The NOC's enforced `allow` rules: the exceptions of wider ones."""
+        with self._house.store.read() as connection:
+            return rules.allowing(connection, limit)
+
     def status(self, now: datetime) -> LedgerStatus:
         """The ledger at a glance."""
         with self._house.store.read() as connection:

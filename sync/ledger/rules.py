@@ -147,6 +147,24 @@ def _around(digits: str) -> sa.ColumnElement[bool]:
     return sa.or_(subject.in_(covering), inside)
 
 
+def watchable(connection: sa.Connection, limit: int) -> list[RuleView]:
+    """The NOC's live rules and proposals, those that are enforced first, then those in shadow, the newest first."""
+    found: list[RuleView] = []
+    for mode in ("enforce", "shadow", "disabled"):
+        if len(found) < limit:
+            found += _views(connection, sa.and_(_live_noc(), _rules.c.mode == mode), limit - len(found))
+    return found
+
+
+def allowing(connection: sa.Connection, limit: int) -> list[RuleView]:
+    """The NOC's enforced `allow` rules, the newest first."""
+    return _views(connection, sa.and_(_live_noc(), _rules.c.mode == "enforce", _rules.c.action == "allow"), limit)
+
+
+def _live_noc() -> sa.ColumnElement[bool]:
+    return sa.and_(_rules.c.ended_at.is_(None), _rules.c.order_id.is_(None))
+
+
 def touching(connection: sa.Connection, number: str) -> list[RuleView]:
     """The live rules on a number (or prefix) and on every prefix of it, longest subject first."""
     subject = str(parse_subject(number))
