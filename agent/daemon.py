@@ -60,6 +60,8 @@ async def _run(settings: Settings) -> None:
                     *((watchers(parts).run(),) if settings.agent.metrics else ()),
                     Hits(parts.ledger, parts.redis, settings.redis.name).run(),
                     rule_clock.run(parts.ledger, parts.alarms),
+                    parts.collector.run(),
+                    parts.brake.run(),
                     watch_clearances(parts.ledger, parts.alarms),
                 )
             ]
@@ -75,6 +77,7 @@ async def _run(settings: Settings) -> None:
     finally:
         settings.agent.socket.unlink(missing_ok=True)
         await parts.redis.aclose()
+        parts.traffic.close()
         parts.ledger.close()
         _log.info("agent.stopped")
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from agent.traffic.thread import TrafficUnavailable
 from agent.traffic.width import why_wide
 from agent.wiring import Parts
 from sync.ledger import RuleView
@@ -16,5 +17,9 @@ class Judged:
 
 
 async def judge(parts: Parts, rule: RuleView) -> Judged:
-    """What is known of a rule's reach at this moment."""
-    return Judged(why_wide(rule.subject, rule.action, rule.trunks, None, parts.settings), None)
+    """What is known of a rule's reach at this moment; without the counts of calls, its digits alone."""
+    try:
+        preview = await parts.previews.of_rule(rule)
+    except TrafficUnavailable:
+        return Judged(why_wide(rule.subject, rule.action, rule.trunks, None, parts.settings), None)
+    return Judged(tuple(preview["wide"]), preview["expected"])

@@ -16,9 +16,15 @@ from agent.ledger_thread import LedgerThread
 from agent.look_ups import Pace
 from agent.prover import Prover
 from agent.settings import Settings
+from agent.traffic.braking import Brake
+from agent.traffic.collector import Collector
+from agent.traffic.previews import Previews
+from agent.traffic.store import TrafficStore
+from agent.traffic.thread import TrafficThread
 from agent.verifying import Verifier
 from agent.wall import Wall
 from config import ConfigError
+from sip_filter import _core
 from sip_filter.store import connect
 from sync.contract import down_topic, up_topic
 from sync.feed import Feed
@@ -52,6 +58,10 @@ class Parts:
     entrance: Entrance
     wall: Wall
     figures: Figures
+    traffic: TrafficThread
+    collector: Collector
+    previews: Previews
+    brake: Brake
 
     async def rebuild(self, actor: str, *, new_epoch: bool) -> dict[str, Any]:
         """Have Redis made anew from the ledger at the publisher's next turn.
@@ -87,6 +97,9 @@ def assemble(settings: Settings) -> Parts:
     link = Link(settings.mqtt, [down_topic(contract.operator)])
     intake = LedgerIntake(ledger, keyring, contract.operator, Limits(contract.max_message_bytes, contract.max_depth))
     alarms = Alarms(ledger)
+    lost = partial(alarms.raise_, "traffic_lost")
+    traffic = TrafficThread(lambda: TrafficStore(traffic_path(settings), _core.Sketch, lost))
+    collector = Collector(ledger, traffic, settings, lost)
     parts = Parts(
         settings=settings,
         ledger=ledger,
@@ -108,8 +121,12 @@ def assemble(settings: Settings) -> Parts:
         entrance=Entrance(ledger, settings.access, alarm=partial(alarms.raise_, "sign_in_attacks")),
         wall=Wall(),
         figures=Figures(),
+        traffic=traffic,
+        collector=collector,
+        previews=Previews(traffic, collector, settings, _core.Sketch),
+        brake=Brake(ledger, traffic, collector, settings, partial(alarms.raise_, "brake")),
     )
-    for wake in (parts.publisher.wake, parts.prover.wake, parts.outbox.wake, parts.wall.touch):
+    for wake in (parts.publisher.wake, parts.prover.wake, parts.outbox.wake, parts.wall.touch, collector.wake):
         ledger.watch(wake)
     return parts
 
@@ -173,6 +190,11 @@ class LedgerSource:
     async def take_fence(self) -> int:
         """The next fencing token."""
         return await self._ledger.read(Ledger.take_fence)
+
+
+def traffic_path(settings: Settings) -> Path:
+    """The file of what nodes counted, beside the ledger."""
+    return settings.ledger.path.with_name("traffic.sqlite")
 
 
 def lock_path(settings: Settings) -> Path:

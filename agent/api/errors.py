@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from agent.access import Forbidden, NotSignedIn, StepUpNeeded, TooOften, Wrong
+from agent.traffic.thread import TrafficUnavailable
 from sync.ledger import ChangedMeanwhileError, LedgerError, LedgerUnavailable, NotFoundError
 
 CODES: Final[dict[type[Exception], tuple[int, str]]] = {
@@ -23,6 +24,7 @@ CODES: Final[dict[type[Exception], tuple[int, str]]] = {
     ValueError: (422, "invalid"),
     TooOften: (429, "too_often"),
     LedgerUnavailable: (503, "ledger_unavailable"),
+    TrafficUnavailable: (503, "traffic_unavailable"),
 }
 """What each of our errors is over HTTP. A subclass has its own row or its parent's."""
 

@@ -2,7 +2,6 @@
 shadow, in the ledger, with an alarm that wakes somebody. Orders are never touched.
 """
 
-import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,8 +14,8 @@ from agent.traffic.brake import counted_from, may_brake, why_brake
 from agent.traffic.collector import Collector
 from agent.traffic.counts import ALL, MINUTE_MS
 from agent.traffic.scope import Keys, Scope
-from agent.traffic.store import HOUR, Broken, Point, TrafficStore
-from agent.traffic.thread import TrafficThread
+from agent.traffic.store import HOUR, Point, TrafficStore
+from agent.traffic.thread import TrafficThread, TrafficUnavailable
 from sync.ledger import Ledger, LedgerError, LedgerUnavailable, RuleView
 
 _LONGEST_WAIT = 5.0
@@ -49,7 +48,7 @@ class Brake:
                 await self.round()
             except LedgerUnavailable as error:
                 _log.error("ledger.unavailable", error=str(error))
-            except (sqlite3.Error, Broken) as error:
+            except TrafficUnavailable as error:
                 _log.error("brake.blind", error=str(error))
 
     async def round(self) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,8 @@ from agent.ledger_thread import LedgerThread
 from agent.settings import RosterNode, Settings
 from agent.traffic.counts import MINUTE_MS, Told, read_told
 from agent.traffic.scope import Allowed, Scope
-from agent.traffic.store import HOUR, Broken, TrafficStore
-from agent.traffic.thread import TrafficThread
+from agent.traffic.store import HOUR, TrafficStore
+from agent.traffic.thread import TrafficThread, TrafficUnavailable
 from sip_filter.control import AskError, ask
 from sync.ledger import Ledger, LedgerUnavailable, RuleView
 
@@ -112,7 +111,7 @@ class Collector:
             await self._tend()
         except LedgerUnavailable as error:
             _log.error("ledger.unavailable", error=str(error))
-        except (sqlite3.Error, Broken) as error:
+        except TrafficUnavailable as error:
             _log.error("traffic.not_kept", error=str(error))
         self.awake.set()
 
@@ -137,8 +136,8 @@ class Collector:
                 state.sketched_at = self._clock()
         except (AskError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             self._fails(state, str(error) or type(error).__name__)
-        except (sqlite3.Error, Broken) as error:
-            self._fails(state, f"its figures could not be kept: {error}")
+        except TrafficUnavailable as error:
+            self._fails(state, str(error))
         else:
             if state.error is not None:
                 _log.info("traffic.node_tells", node=node.name)

@@ -73,7 +73,7 @@ class TrafficStore:
     nothing of that call is then kept.
     """
 
-    def __init__(self, path: Path, sketch: MakeSketch, lost: Callable[[str], None] = lambda why: None) -> None:
+    def __init__(self, path: Path, sketch: MakeSketch, lost: Callable[[str], object] = lambda why: None) -> None:
         """`lost` is told why a file was given up."""
         self._path, self._sketch, self._lost = path, sketch, lost
         try:

@@ -1,14 +1,19 @@
 """The store as asyncio sees it: one thread of its own, so that neither the loop nor the ledger waits for figures."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
-from agent.traffic.store import TrafficStore
+from agent.traffic.store import Broken, TrafficStore
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class TrafficUnavailable(Exception):
+    """The counts of calls can't be read or kept now. Its text says why; it may be asked again later."""
 
 
 class TrafficThread:
@@ -23,9 +28,12 @@ class TrafficThread:
         self._store: TrafficStore | None = None
 
     async def ask(self, method: Callable[Concatenate[TrafficStore, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """The method's answer. Raises what the store raises."""
+        """The method's answer. Raises TrafficUnavailable, ValueError."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: method(self._opened(), *args, **kwargs))
+        try:
+            return await loop.run_in_executor(self._executor, lambda: method(self._opened(), *args, **kwargs))
+        except (sqlite3.Error, Broken) as error:
+            raise TrafficUnavailable(f"the counts of calls can't be read or kept now: {error}") from error
 
     def close(self) -> None:
         """Close the file and end the thread, after what is under way."""

@@ -18,7 +18,12 @@ from agent.figures import Figures
 from agent.ledger_thread import LedgerThread
 from agent.look_ups import Pace
 from agent.settings import Settings
+from agent.traffic.collector import Collector
+from agent.traffic.previews import Previews
+from agent.traffic.store import TrafficStore
+from agent.traffic.thread import TrafficThread
 from agent.wiring import Parts
+from sip_filter import _core
 from sync.gate import Gate
 from sync.ledger import Ledger
 from tests.sync.house import OPERATOR, OURS, reading
@@ -66,9 +71,19 @@ async def api_house(folder: Path, settings: Settings | None = None, **more: Any)
             folder / "ledger.sqlite", gate=Gate(chosen.gate), operator=OPERATOR, signer=OURS, settings=chosen.ledger
         )
     )
-    usual = {"alarms": Alarms(ledger), "figures": Figures(), "pace": Pace(chosen.look_ups)}
+    traffic = TrafficThread(lambda: TrafficStore(folder / "traffic.sqlite", _core.Sketch))
+    collector = Collector(ledger, traffic, chosen)
+    usual = {
+        "alarms": Alarms(ledger),
+        "figures": Figures(),
+        "pace": Pace(chosen.look_ups),
+        "traffic": traffic,
+        "collector": collector,
+        "previews": Previews(traffic, collector, chosen, _core.Sketch),
+    }
     parts = cast(Parts, SimpleNamespace(settings=chosen, ledger=ledger, **{**usual, **more}))
     made = api.app(parts, NamedDoor())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=made), base_url="http://test") as http:
         yield ApiHouse(made, http, ledger, parts)
+    traffic.close()
     ledger.close()

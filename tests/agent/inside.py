@@ -83,6 +83,7 @@ async def inside(folder: Path, **sections: Any) -> AsyncIterator[Inside]:
         for client in agent.clients:
             await client.aclose()
         await agent.parts.redis.aclose()
+        agent.parts.traffic.close()
         agent.parts.ledger.close()
 
 
