@@ -2,11 +2,15 @@
 it.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import config
+from agent import api
 from agent import metrics as agent_metrics
+from agent.api import openapi
 from agent.settings import Settings
 from sip_filter import metrics as node_metrics
 from sip_filter._core import counter_meanings
@@ -21,6 +25,8 @@ def documents() -> dict[str, str]:
     return {
         "config/palang.example.toml": config.example(Settings),
         "docs/settings.md": config.page(Settings),
+        "docs/api.md": openapi.page(*(noun.router for noun in api.NOUNS)),
+        "docs/api/openapi.json": json.dumps(_described(), indent=1, ensure_ascii=False) + "\n",
         "docs/counters.md": _counters(),
         "docs/metrics.md": _metrics(),
         "docs/rule-life.md": rule_life.render(),
@@ -38,6 +44,10 @@ def write(root: Path = ROOT) -> list[str]:
             path.write_text(text, encoding="utf-8")
             changed.append(name)
     return changed
+
+
+def _described() -> dict[str, Any]:
+    return openapi.Documented(*(noun.router for noun in api.NOUNS)).openapi()
 
 
 def _counters() -> str:

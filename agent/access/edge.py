@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,14 +24,18 @@ HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": CONTENT_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",  # for browsers that don't know frame-ancestors
-    "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 """On every response, an error's too."""
 _TLS_ONLY: Final = {"Strict-Transport-Security": "max-age=31536000"}
-_KEPT_BY_NOBODY: Final = "no-store"
+_UNLESS_SET: Final = {
+    "Cache-Control": "no-store",
+    # Pages set same-origin: from a page that may not be named at all, a form's Origin would be null.
+    "Referrer-Policy": "no-referrer",
+}
+_TOO_LARGE: Final = f"the body is larger than {MOST_BODY} bytes"
 
 
 class Edge:
@@ -55,26 +60,9 @@ class Edge:
             return
         length = told.get("content-length", "0")
         if not (length.isascii() and length.isdecimal()) or int(length[:20]) > MOST_BODY:
-            await _refuse(out, 413, "too_large", f"the body is larger than {MOST_BODY} bytes")
+            await _refuse(out, 413, "too_large", _TOO_LARGE)
             return
-        body = _Body(receive)
-        began = False
-
-        async def started(message: Message) -> None:
-            nonlocal began
-            began = True
-            await out(message)
-
-        try:
-            await self._app(scope, body, started)
-        except _TooMuch:
-            if began:
-                raise
-            await _refuse(out, 413, "too_large", f"the body is larger than {MOST_BODY} bytes")
-        except _TooSlow:
-            if began:
-                raise
-            await _refuse(out, 408, "too_slow", f"the body did not arrive within {BODY_SECONDS:.0f} s")
+        await self._app(scope, _Body(receive), out)
 
     def _sender(self, send: Send) -> Send:
         async def with_headers(message: Message) -> None:
@@ -82,22 +70,18 @@ class Edge:
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers[name] = value
-                headers.setdefault("Cache-Control", _KEPT_BY_NOBODY)
+                for name, value in _UNLESS_SET.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         return with_headers
 
 
-class _TooMuch(Exception):
-    """More came than may."""
-
-
-class _TooSlow(Exception):
-    """The body did not arrive in its time."""
-
-
 class _Body:
-    """A request's body, counted and timed. What comes behind it (the end of the connection) may take for ever."""
+    """A request's body, counted and timed: the app answers 413 or 408 in its own way.
+
+    What comes behind the body (the end of the connection) may take for ever.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -112,11 +96,11 @@ class _Body:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise _TooSlow from None
+            raise HTTPException(408, f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
         self._size += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         if self._size > MOST_BODY:
-            raise _TooMuch
+            raise HTTPException(413, _TOO_LARGE)
         return message
 
 

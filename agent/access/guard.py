@@ -5,15 +5,18 @@ A route without `needs` can't be reached: the role matrix in the tests walks all
 
 import getpass
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
 from agent.access.people_door import same_origin
 from agent.access.roles import Permission
 from agent.access.viewer import Forbidden, Viewer
 
+_UNGUARDED = object()
 _ACTOR = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 
 
@@ -47,6 +50,21 @@ def needs(permission: Permission) -> Any:
 def needs_any(*permissions: Permission) -> Any:
     """Likewise, for a route that several permissions open."""
     return Depends(_check(permissions))
+
+
+def permissions_of(route: APIRoute) -> tuple[Permission, ...] | None:
+    """What opens a route: any of these, if none whoever is known; None: anybody. Raises ValueError for no guard."""
+    for part in _parts_of(route.dependant):
+        opened_by: Any = getattr(part.call, "permissions", _UNGUARDED)
+        if opened_by is not _UNGUARDED:
+            return None if opened_by is None else tuple(opened_by)
+    raise ValueError(f"{route.path}: nothing guards this route")
+
+
+def _parts_of(dependant: Dependant) -> Iterator[Dependant]:
+    for part in dependant.dependencies:
+        yield part
+        yield from _parts_of(part)
 
 
 def signed_in() -> Any:

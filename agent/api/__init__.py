@@ -17,6 +17,7 @@ from agent.api import (
     explain,
     journal,
     look_ups,
+    openapi,
     orders,
     people,
     previews,
@@ -32,13 +33,14 @@ from agent.api import (
 from agent.api.once import Once
 from agent.wiring import Parts
 
-_NOUNS = (
+NOUNS = (
     alarms,
     approvals,
     clearances,
     enrolments,
     explain,
     journal,
+    openapi,
     orders,
     people,
     previews,
@@ -56,11 +58,9 @@ _NOUNS = (
 
 def app(parts: Parts, door: Door | None = None) -> FastAPI:
     """The API over the agent's parts, for those who come by `door`."""
-    api = FastAPI(title="Palang agent", version="1", docs_url=None, redoc_url=None)
+    api = openapi.Documented(*(noun.router for noun in NOUNS))
     api.state.parts = parts
     api.state.door = door or LocalDoor()
-    for noun in _NOUNS:
-        api.include_router(noun.router, prefix="/v1")
     errors.install(api)
     look_ups.install(api)
     api.add_middleware(Once)

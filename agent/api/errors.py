@@ -27,6 +27,8 @@ CODES: Final[dict[type[Exception], tuple[int, str]]] = {
     TrafficUnavailable: (503, "traffic_unavailable"),
 }
 """What each of our errors is over HTTP. A subclass has its own row or its parent's."""
+_CODES: Final = {408: "too_slow", 413: "too_large"}
+"""Where the phrase of the status would be our code, but is another one in another Python."""
 
 
 def install(api: FastAPI) -> None:
@@ -65,7 +67,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.NOT_FOUND:
         return response(404, "not_found", "there is nothing at this path")
-    return response(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"), error.detail)
+    code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    return response(error.status_code, code, error.detail)
 
 
 async def _broken(request: Request, error: Exception) -> JSONResponse:

@@ -11,11 +11,10 @@ import secrets as random
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pyotp
@@ -27,15 +26,13 @@ from agent.access import Entrance, Role
 from agent.access.edge import Edge
 from agent.access.people_door import COOKIE
 from agent.access.secrets import Passwords
-from agent.alarms import Alarms
-from agent.figures import Figures
+from agent.console import face
+from agent.keys import make_keys
 from agent.ledger_thread import LedgerThread
-from agent.look_ups import Pace
 from agent.settings import Settings
-from agent.wiring import Parts
-from sync.gate import Gate
+from agent.wiring import Parts, assemble
 from sync.ledger import Ledger
-from tests.sync.house import OPERATOR, OURS
+from tests.sync.house import OPERATOR
 
 HOST = "127.0.0.1:8443"
 ORIGIN = f"https://{HOST}"
@@ -141,21 +138,29 @@ class FrontDoor:
 
 
 @asynccontextmanager
-async def front_door(folder: Path, settings: Settings | None = None, **more: Any) -> AsyncIterator[FrontDoor]:
-    """The address, with a ledger in `folder`; `more` are parts that a test needs beside it."""
-    chosen = settings or Settings()
-    ledger = LedgerThread(
-        lambda: Ledger.open(
-            folder / "ledger.sqlite", gate=Gate(chosen.gate), operator=OPERATOR, signer=OURS, settings=chosen.ledger
-        )
+async def front_door(folder: Path) -> AsyncIterator[FrontDoor]:
+    """The address of an agent whose ledger lies in `folder`; broker, Redis and nodes are away."""
+    make_keys(folder / "keys", "operator")
+    settings = Settings.model_validate(
+        {
+            "contract": {
+                "operator": OPERATOR,
+                "signing_key": folder / "keys" / "operator.jwk",
+                "regulator_keys": [folder / "keys" / "operator.pub.jwk"],
+            },
+            "ledger": {"path": folder / "ledger.sqlite"},
+            "redis": {"url": f"unix://{folder}/redis.sock"},
+            "node": {"live": folder / "live", "state": folder / "node", "control": folder / "gateway.sock"},
+        }
     )
     alarms: list[str] = []
-    entrance = Entrance(ledger, chosen.access, Passwords(CHEAP), alarms.append)
-    usual = {"alarms": Alarms(ledger), "figures": Figures(), "pace": Pace(chosen.look_ups)}
-    parts = cast(Parts, SimpleNamespace(settings=chosen, ledger=ledger, entrance=entrance, **{**usual, **more}))
+    parts = assemble(settings)
+    entrance = Entrance(parts.ledger, settings.access, Passwords(CHEAP), alarms.append)
+    parts = replace(parts, entrance=entrance)
     app = web.app(parts)
-    edge = Edge(app, web.hosts_of(chosen.console), tls=True)
+    edge = Edge(face(app), web.hosts_of(settings.console), tls=True)
     transport = httpx.ASGITransport(app=edge, client=("192.0.2.7", 40000))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as http:
-        yield FrontDoor(app, http, parts, ledger, folder / "ledger.sqlite", alarms)
-    ledger.close()
+        yield FrontDoor(app, http, parts, parts.ledger, settings.ledger.path, alarms)
+    await parts.redis.aclose()
+    parts.ledger.close()

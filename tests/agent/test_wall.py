@@ -129,9 +129,7 @@ async def test_what_people_changed_is_told_with_name_and_reason_and_without_numb
     house: tuple[ApiHouse, Wall],
 ) -> None:
     made, wall = house
-    await made.ledger.change(
-        Ledger.propose_rule, "+77*", "reject", f"calls from {NUMBER}", "sari", NOON
-    )
+    await made.ledger.change(Ledger.propose_rule, "+77*", "reject", f"calls from {NUMBER}", "sari", NOON)
 
     def told() -> bool:
         return bool(wall._look and wall._look.record["changes"]["items"])
