@@ -6,6 +6,7 @@ Exit codes: 0 done or healthy, 1 refused, failed or degraded, 2 unusable, unreac
 import typer
 
 from agent.cli import approvals, audit, clearances, explain, keys, numbers, orders, processes, rules, status
+from agent.cli import approvals, audit, explain, keys, orders, processes, rules, shift, status
 from agent.regulator.cli import app as regulator
 
 app = typer.Typer(
@@ -31,3 +32,4 @@ app.command()(processes.check_config)
 app.command()(explain.explain)
 app.command()(explain.probe)
 app.command()(status.status)
+app.command()(shift.shift)

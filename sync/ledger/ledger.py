@@ -24,6 +24,7 @@ from sync.ledger import (
     approvals,
     clearances,
     confirmations,
+    ending,
     hits,
     lately,
     people,
@@ -497,6 +498,11 @@ class Ledger:
         """One rule, live or ended."""
         with self._house.store.read() as connection:
             return rules.get(connection, rule_id)
+
+    def rules_ending(self, until: datetime, limit: int = 100) -> list[RuleView]:
+        """The live rules that end until then, the next first."""
+        with self._house.store.read() as connection:
+            return ending.ending(connection, to_ms(until), limit)
 
     def rules_touching(self, number: str) -> list[RuleView]:
         """The live rules on a number and on its prefixes, longest subject first."""
