@@ -5,8 +5,7 @@ Exit codes: 0 done or healthy, 1 refused, failed or degraded, 2 unusable, unreac
 
 import typer
 
-from agent.cli import approvals, audit, clearances, explain, keys, numbers, orders, processes, rules, status
-from agent.cli import approvals, audit, explain, keys, orders, processes, rules, shift, status
+from agent.cli import approvals, audit, clearances, explain, keys, numbers, orders, processes, rules, shift, status
 from agent.regulator.cli import app as regulator
 
 app = typer.Typer(
