@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from agent.access import Permission, Role, Viewer, needs
+from agent.access import Permission, Role, Viewer, needs, needs_any
 from agent.access.roles import check_together
 from agent.api.bodies import Body, Reason, TheParts
 from agent.api.conditions import Expected, tag
@@ -17,6 +17,7 @@ from sync.ledger import Ledger, PersonView
 
 router = APIRouter(prefix="/people", tags=["people"])
 
+Reader = Annotated[Viewer, needs_any(Permission.MANAGE_PEOPLE, Permission.READ_SETTINGS)]
 Keeper = Annotated[Viewer, needs(Permission.MANAGE_PEOPLE)]
 NAME = r"^[a-z][a-z0-9._-]{1,31}$"
 Name = Annotated[str, Path(pattern=NAME)]
@@ -44,7 +45,7 @@ class NewRoles(Body):
 @router.get("")
 async def people(
     parts: TheParts,
-    viewer: Annotated[Viewer, needs(Permission.MANAGE_PEOPLE)],
+    viewer: Reader,
     after: Annotated[str, Query(max_length=32, description="The `next` of the page before.")] = "",
     limit: Limit = 100,
 ) -> dict[str, Any]:
@@ -69,9 +70,7 @@ async def invite(body: NewPerson, parts: TheParts, viewer: Keeper, response: Res
 
 
 @router.get("/{name}")
-async def one_person(
-    name: Name, parts: TheParts, viewer: Annotated[Viewer, needs(Permission.MANAGE_PEOPLE)], response: Response
-) -> dict[str, Any]:
+async def one_person(name: Name, parts: TheParts, viewer: Reader, response: Response) -> dict[str, Any]:
     """One person."""
     return _told(await parts.ledger.read(Ledger.person, name), response)
 

@@ -25,6 +25,8 @@ LABELS: Final = {
     "active": _("active"),
     "superseded": _("superseded"),
     "ended": _("ended"),
+    # where a person stands
+    "invited": _("invited"),
     # what a rule does
     "reject": _("reject"),
     "allow": _("allow"),

@@ -81,7 +81,7 @@ async def broken(page: ThePage) -> Response:
 
 @pytest_asyncio.fixture
 async def browser(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
-    monkeypatch.setattr(pages, "PAGES", (*pages.PAGES, _Noun))
+    monkeypatch.setattr(pages, "PAGES", (_Noun, *pages.PAGES))
     transport = httpx.ASGITransport(app=Edge(face(an_api()), frozenset({"palang"}), tls=False))
     async with httpx.AsyncClient(transport=transport, base_url="http://palang") as client:
         yield client

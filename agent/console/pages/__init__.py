@@ -2,6 +2,21 @@
 
 from typing import Final
 
-from agent.console.pages import approvals, house, rules, wall
+from agent.console.pages import (
+    approvals,
+    house,
+    people,
+    rules,
+    sign_in,
+    wall,
+)
 
-PAGES: Final = (house, wall, rules, approvals)
+PAGES: Final = (
+    house,
+    wall,
+    rules,
+    approvals,
+    people,
+    sign_in,
+)
+"""A line each."""
