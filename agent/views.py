@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from agent.masking import mask_text
+from agent.masking import mask_json, mask_text
 from sip_filter.number import Number, parse_subject
 from sync.ledger import OrderStory, OrderView, RequestView, RolledBack, RuleView, TransitionView
 
@@ -38,9 +38,15 @@ def story_record(story: OrderStory) -> dict[str, Any]:
         "subjects": [
             {"subject": _masked_or_text(s.subject), "state": s.state, "code": s.code} for s in story.subjects[:100]
         ],
-        "confirmations": [_plain(asdict(confirmation)) for confirmation in story.confirmations],
+        "confirmations": [{**_plain(asdict(one)), "coverage": mask_json(one.coverage)} for one in story.confirmations],
         "journal": [
-            {"seq": record.seq, "at": _text(record.at), "kind": record.kind, "actor": record.actor}
+            {
+                "seq": record.seq,
+                "at": _text(record.at),
+                "kind": record.kind,
+                "actor": record.actor,
+                **{name: mask_json(record.body.get(name)) for name in ("event", "from", "to", "reason", "verdict")},
+            }
             for record in story.journal
         ],
     }

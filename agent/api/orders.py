@@ -1,7 +1,7 @@
 """Orders: what the regulator demanded, where each stands, and what the gate holds for a person."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
@@ -23,13 +23,16 @@ Decider = Annotated[Viewer, needs(Permission.DECIDE_ORDERS)]
 async def orders(
     parts: TheParts,
     viewer: Reader,
-    state: State | None = None,
+    state: Annotated[State | Literal["open"] | None, Query(description="`open`: not at its end yet.")] = None,
     ticket: Annotated[str | None, Query(max_length=64)] = None,
+    by: Annotated[
+        Literal["serial", "deadline"], Query(description="The newest, or the nearest deadline first.")
+    ] = "serial",
     after: After = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
-    """Orders, the newest serial first."""
-    found = await parts.ledger.read(Ledger.orders, state, limit + 1, ticket, after)
+    """Orders, the newest serial first or the nearest deadline first."""
+    found = await parts.ledger.read(Ledger.orders, state, limit + 1, ticket, after, by)
     return page(found, limit, lambda order: order.serial, order_record)
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from agent.console.labels import LABELS
 from agent.console.static_files import Static
 from agent.console.words import LANGUAGES, _, say
+from sync.codes import CATALOGUE, Code
 
 _HERE: Final = Path(__file__).parent / "templates"
 UNITS: Final = ((86_400, _("{n} d")), (3_600, _("{n} h")), (60, _("{n} min")), (1, _("{n} s")))
@@ -28,7 +29,7 @@ def templates(static: Static) -> jinja2.Environment:
     made.globals.update(
         static=static.path, languages=LANGUAGES, units=UNITS, _=_say, when=_when, due=_due, age=_age, clock=_clock
     )
-    made.filters.update(label=_label, num=_num, short=_short)
+    made.filters.update(label=_label, num=_num, short=_short, code=_code)
     return made
 
 
@@ -41,6 +42,12 @@ def _say(context: jinja2.runtime.Context, text: str, **values: object) -> str:
 def _label(context: jinja2.runtime.Context, word: object) -> str:
     """A word of the API (a state, a mode, a kind) as people read it; one that has no label stays as it is."""
     return say(context["language"], LABELS.get(str(word), str(word)), {})
+
+
+@jinja2.pass_context
+def _code(context: jinja2.runtime.Context, code: str) -> str:
+    """A code of the catalogue as its sentence."""
+    return say(context["language"], CATALOGUE[Code(code)].sentence, {})
 
 
 @jinja2.pass_context

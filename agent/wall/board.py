@@ -99,7 +99,7 @@ def calls(course: Course, nodes: Sequence[Record], modes: Mapping[str, str], at:
 
 def act(act: Act) -> Record:
     """One act as the wall shows it; numbers that people wrote are masked."""
-    told = {name: mask_digits(str(act.body[name])) for name in _TOLD if act.body.get(name) is not None}
+    told = {name: mask_digits(_word(act.body[name])) for name in _TOLD if act.body.get(name) is not None}
     subject = act.body.get("subject")
     return {
         "at": text(act.at),
@@ -126,6 +126,11 @@ def deadlines(orders: Sequence[Record], requests: Iterable[Any], limit: int = LA
 def text(moment: datetime) -> str:
     """A moment as the API writes it."""
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def _word(told: Any) -> str:
+    """A field in a word: a rule's state before or after is told by its mode."""
+    return str(told.get("mode") or "") if isinstance(told, dict) else str(told)
 
 
 def _masked(subject: str) -> str:

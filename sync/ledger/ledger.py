@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 
@@ -464,11 +464,20 @@ class Ledger:
     # --- what people ask
 
     def orders(
-        self, state: State | str | None = None, limit: int = 100, ticket: str | None = None, after: int | None = None
+        self,
+        state: State | str | None = None,
+        limit: int = 100,
+        ticket: str | None = None,
+        after: int | None = None,
+        by: Literal["serial", "deadline"] = "serial",
     ) -> list[OrderView]:
-        """Orders, the newest serial first; `after` goes on behind that serial."""
+        """Orders, the newest serial first or the nearest deadline first; `after` goes on behind that serial.
+
+        The state `open` stands for all in which the regulator still waits for something.
+        """
+        asked: State | Literal["open"] | None = "open" if state == "open" else None if state is None else State(state)
         with self._house.store.read() as connection:
-            return stories.orders(connection, None if state is None else State(state), ticket, limit, after)
+            return stories.orders(connection, asked, ticket, limit, after, by)
 
     def order(self, order_id: str) -> OrderStory:
         """One order with its subjects, confirmations and journal."""

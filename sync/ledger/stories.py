@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Literal, cast
 
 import sqlalchemy as sa
 
 from sync import schema
 from sync.codes import Code
 from sync.journal import Chain, Checkpoint, Record
-from sync.jws import JwsError, Keyring
+from sync.jws import JwsError, Keyring, payload_of
 from sync.ledger import revisions, serials
 from sync.ledger.store import NotFoundError
 from sync.ledger.transaction import from_ms, maybe_time, read_head
@@ -33,15 +33,27 @@ _STEP = 1_000
 
 
 def orders(
-    connection: sa.Connection, state: State | None, ticket: str | None, limit: int, after: int | None
+    connection: sa.Connection,
+    state: State | Literal["open"] | None,
+    ticket: str | None,
+    limit: int,
+    after: int | None,
+    by: Literal["serial", "deadline"] = "serial",
 ) -> list[OrderView]:
-    """Orders, the newest serial first, from behind the serial `after`."""
-    wanted: sa.ColumnElement[bool] = sa.true() if state is None else _orders.c.state == state
+    """Orders from behind the serial `after`: the newest serial first, or the nearest deadline first."""
+    c = _orders.c
+    wanted: list[sa.ColumnElement[bool]] = []
+    if state is not None:
+        wanted.append(c.state.in_(sorted(OPEN)) if state == "open" else c.state == state)
     if ticket is not None:
-        wanted = sa.and_(wanted, _orders.c.ticket == ticket)
-    if after is not None:
-        wanted = sa.and_(wanted, _orders.c.serial < after)
-    rows = connection.execute(sa.select(_orders).where(wanted).order_by(_orders.c.serial.desc()).limit(limit))
+        wanted.append(c.ticket == ticket)
+    if after is not None and by == "serial":
+        wanted.append(c.serial < after)
+    elif after is not None:
+        due = sa.select(c.deadline).where(c.serial == after).scalar_subquery()
+        wanted.append(sa.or_(c.deadline > due, sa.and_(c.deadline == due, c.serial > after)))
+    order = (c.serial.desc(),) if by == "serial" else (c.deadline, c.serial)
+    rows = connection.execute(sa.select(_orders).where(*wanted).order_by(*order).limit(limit))
     return [_view(connection, row) for row in rows.mappings().all()]
 
 
@@ -218,6 +230,7 @@ def _view(connection: sa.Connection, row: sa.RowMapping) -> OrderView:
 
 
 def _confirmation(row: sa.RowMapping) -> ConfirmationView:
+    said = json.loads(payload_of(row["body"]))
     return ConfirmationView(
         id=row["id"],
         status=row["status"],
@@ -226,6 +239,8 @@ def _confirmation(row: sa.RowMapping) -> ConfirmationView:
         attempts=row["attempts"],
         sent_at=maybe_time(row["sent_at"]),
         receipt_at=maybe_time(row["receipt_at"]),
+        proof=said.get("proof"),
+        coverage=said.get("coverage"),
     )
 
 

@@ -174,6 +174,9 @@ class ConfirmationView:
     attempts: int
     sent_at: datetime | None
     receipt_at: datetime | None
+    proof: dict[str, Any] | None = None
+    """Which nodes answered what, as the regulator was told."""
+    coverage: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

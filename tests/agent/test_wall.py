@@ -156,6 +156,8 @@ def test_an_act_is_masked_whoever_wrote_it() -> None:
     shown = board.act(Act(1, NOON, "rule.mode", "sari", "r1", body))
     assert NUMBER[1:] not in json.dumps(shown) and "secret" not in shown
     assert (shown["from"], shown["to"]) == ("shadow", "enforce") and "•" in shown["subject"]
+    stepped = Act(1, NOON, "rule.enforce", "sari", "r1", {"from": {"mode": "shadow"}, "to": {"mode": None}})
+    assert (board.act(stepped)["from"], board.act(stepped)["to"]) == ("shadow", "")
     assert board.act(Act(1, NOON, "rule.add", "sari", "r1", {"subject": "what"}))["subject"] == "•••"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import agent.console
 from agent.console.words import DEFAULT, LANGUAGES, lines, preferred, say
+from sync.codes import CATALOGUE
 
 HERE = Path(agent.console.__file__).parent
 IN_TEMPLATES = re.compile(r"""\b_\(\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
@@ -21,6 +22,7 @@ def marked() -> dict[str, str]:
         if path.is_file():
             for one, other in IN_TEMPLATES.findall(path.read_text()):
                 found[one or other] = path.name
+    found |= {entry.sentence: "sync/codes.py" for entry in CATALOGUE.values()}
     for path in HERE.glob("**/*.py"):
         if "node_modules" in path.parts:
             continue

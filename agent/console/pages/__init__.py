@@ -4,7 +4,9 @@ from typing import Final
 
 from agent.console.pages import (
     approvals,
+    explain,
     house,
+    orders,
     people,
     rules,
     sign_in,
@@ -12,11 +14,13 @@ from agent.console.pages import (
 )
 
 PAGES: Final = (
-    house,
-    wall,
-    rules,
     approvals,
+    explain,
+    house,
+    orders,
     people,
+    rules,
     sign_in,
+    wall,
 )
 """A line each."""

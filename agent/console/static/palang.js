@@ -66,7 +66,7 @@
     if (typing || event.ctrlKey || event.metaKey || event.altKey || (!on.checked && event.key !== "?")) return;
     if (event.timeStamp - went < 1500) {
       went = 0;
-      const place = document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`);
+      const place = document.querySelector(`.top nav a[data-key="${CSS.escape(event.key)}"]`);
       if (place) place.click();
       return;
     }

@@ -33,12 +33,13 @@
       legend: { live: true },
       padding: [10, 8, 0, 0],
       scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.15)] } },
-      axes: [{ ...axis, size: 28 }, { ...axis, size: 46 }],
-      series: [{}, ...names.map((name, i) => line(node, name, tones[i]))],
+      axes: [{ ...axis, size: 24, values: (_u, ticks) => ticks.map(clock) }, { ...axis, size: 46 }],
+      series: [{ label: node.dataset.time, value: (_u, at) => (at ? new Date(at * 1000).toTimeString().slice(0, 8) : "–") }, ...names.map((name, i) => line(node, name, tones[i]))],
     }, columns(names), node);
     charts.push({ chart, names, node });
   }
 
+  const clock = (at) => new Date(at * 1000).toTimeString().slice(0, 5);
   const columns = (names) => [course.times, ...names.map((name) => course[name])];
 
   function start() {
