@@ -27,6 +27,15 @@ _HOUR_MS = 3_600_000
 _ALONE_AGAIN_MS = 12 * _HOUR_MS
 _ACTIONS = ("reject", "allow", "label")
 _KINDS = ("call", "message", "both")
+_WARNED = (0, *WARNED_HOURS[:-1])
+"""Hours of which rules were warned that have a warning to come."""
+# Its conditions are those of the index rules_to_warn_of: asked every second, it must not walk through the rules.
+_FIRST_END = sa.select(sa.func.min(_rules.c.expires_at)).where(
+    _rules.c.warned == sa.bindparam("warned"),
+    _rules.c.order_id.is_(None),
+    _rules.c.ended_at.is_(None),
+    sa.text("mode = 'enforce'"),
+)
 _UNMADE = State(Standing.NEW, None)
 
 
@@ -166,10 +175,7 @@ def end_due(tx: Transaction) -> int:
 
 def next_warning(connection: sa.Connection) -> int | None:
     """When somebody has to be warned next that an enforcement ends (milliseconds)."""
-    c = _rules.c
-    enforced = (c.ended_at.is_(None), c.order_id.is_(None), c.mode == "enforce", c.expires_at.is_not(None))
-    rows = connection.execute(sa.select(c.expires_at, c.warned).where(*enforced))
-    times = [_next_warning(expires_at, warned) for expires_at, warned in rows]
+    times = (_next_warning(connection.execute(_FIRST_END, {"warned": warned}).scalar(), warned) for warned in _WARNED)
     return min((time for time in times if time is not None), default=None)
 
 
@@ -197,7 +203,10 @@ def warn_due(tx: Transaction) -> list[Ending]:
     return found
 
 
-def _next_warning(expires_at: int, warned: int) -> int | None:
+def _next_warning(expires_at: int | None, warned: int) -> int | None:
+    """When a rule is warned of next that ends then and was warned of so many hours before."""
+    if expires_at is None:
+        return None
     left = [hours for hours in WARNED_HOURS if warned == 0 or hours < warned]
     return expires_at - max(left) * _HOUR_MS if left else None
 

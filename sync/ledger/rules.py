@@ -118,6 +118,7 @@ class Filter:
 
 
 MOST_DIGITS_FOR_NUMBERS: Final = 4
+_SELECTIVE_DIGITS = 6
 
 
 def listed(connection: sa.Connection, wanted: Filter, limit: int, after: int | None) -> list[RuleView]:
@@ -139,7 +140,10 @@ def listed(connection: sa.Connection, wanted: Filter, limit: int, after: int | N
 
 
 def _around(digits: str) -> sa.ColumnElement[bool]:
-    subject = _rules.c.subject
+    # Few digits may be begun by all rules: the plus keeps SQLite from gathering and sorting these by their subjects, so
+    # that it goes down the rules, newest first.
+    many = len(digits) < _SELECTIVE_DIGITS
+    subject = sa.literal_column("+rules.subject", sa.Text()) if many else _rules.c.subject
     covering = [f"+{digits[:width]}*" for width in range(1, len(digits) + 1)]
     inside = sa.and_(subject >= f"+{digits}", subject < f"+{digits}:")  # the colon follows the nine
     if len(digits) > MOST_DIGITS_FOR_NUMBERS:

@@ -42,7 +42,18 @@ rules = Table(
     Column("warned", Integer, nullable=False, server_default="0"),  # hours before its end at which it was warned of
     Index("rules_by_subject", "subject"),
     Index("rules_by_order", "order_id"),
-    Index("rules_of_noc", "id", sqlite_where=text("ended_at IS NULL AND order_id IS NULL")),
+    # A list of NOC rules is read from this alone, past any number of orders' rules.
+    Index(
+        "rules_of_noc",
+        *("id", "ended_at", "mode", "action", "origin", "subject"),
+        sqlite_where=text("order_id IS NULL"),
+    ),
+    Index(
+        "rules_to_warn_of",
+        "warned",
+        "expires_at",
+        sqlite_where=text("order_id IS NULL AND ended_at IS NULL AND mode = 'enforce'"),
+    ),
     Index("rules_by_expiry", "expires_at", sqlite_where=text("ended_at IS NULL AND expires_at IS NOT NULL")),
 )
 

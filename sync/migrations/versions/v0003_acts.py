@@ -139,5 +139,16 @@ def upgrade() -> None:
         sqlite_where=sa.text("clearance IS NOT NULL"),
     )
     op.create_index(
-        "rules_of_noc", "rules", ["id"], unique=False, sqlite_where=sa.text("ended_at IS NULL AND order_id IS NULL")
+        "rules_of_noc",
+        "rules",
+        ["id", "ended_at", "mode", "action", "origin", "subject"],
+        unique=False,
+        sqlite_where=sa.text("order_id IS NULL"),
+    )
+    op.create_index(
+        "rules_to_warn_of",
+        "rules",
+        ["warned", "expires_at"],
+        unique=False,
+        sqlite_where=sa.text("order_id IS NULL AND ended_at IS NULL AND mode = 'enforce'"),
     )
