@@ -14,9 +14,3 @@ class ClearanceSettings(Section):
     most_numbers: int = Field(
         10_000, ge=1, le=100_000, description="Most numbers in one list of numbers that have new subscribers."
     )
-    most_document_mb: int = Field(
-        20,
-        ge=1,
-        le=200,
-        description="Largest document that the console takes for its hash; nothing else of it is kept.",
-    )

@@ -19,6 +19,14 @@ LABELS: Final = {
     "closed": _("closed"),
     "expired": _("expired"),
     "suspended": _("suspended"),
+    "cleared": _("cleared"),
+    # where a clearance stands, and why it was opened
+    "review": _("in review"),
+    "asked": _("waits for two"),
+    "kept": _("block kept"),
+    "overtaken": _("blocked again"),
+    "clarification": _("clarified"),
+    "reassigned": _("new subscriber"),
     # what an order demands, where a subject of it stands
     "block": _("block"),
     "unblock": _("unblock"),

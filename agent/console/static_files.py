@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 HERE: Final = Path(__file__).parent / "static"
 FILES: Final = {
+    "clearances.js": "text/javascript",
     "palang.css": "text/css",
     "palang.js": "text/javascript",
     "wall.js": "text/javascript",

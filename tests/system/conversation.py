@@ -24,7 +24,7 @@ from sip_filter.store import connect
 PALANG = Path(sys.executable).parent / "palang"
 ALWAYS_BLOCKED = "+6281100000001"
 NEVER_BLOCKED = "+6281100000002"
-FINAL = {"closed", "refused", "expired"}
+FINAL = {"closed", "refused", "expired", "cleared"}
 
 
 @dataclass

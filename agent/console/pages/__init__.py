@@ -24,3 +24,6 @@ PAGES: Final = (
     wall,
 )
 """A line each."""
+from agent.console.pages import approvals, clearances, house, rules, wall
+
+PAGES: Final = (house, wall, rules, approvals, clearances)
