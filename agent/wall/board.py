@@ -111,14 +111,20 @@ def act(act: Act) -> Record:
     }
 
 
-def deadlines(orders: Sequence[Record], requests: Iterable[Any], limit: int = LATEST) -> list[Record]:
-    """What is due next, the nearest first: orders to be in force, acts that wait for a second person."""
+def deadlines(
+    orders: Sequence[Record], requests: Iterable[Any], clearances: Iterable[Any] = (), limit: int = LATEST
+) -> list[Record]:
+    """What is due next, the nearest first: orders to be in force, wrong blocks to end, acts that wait for two."""
     found = [
         {"what": "order", "about": due["order"], "ticket": due["ticket"], "state": due["state"], "at": due["deadline"]}
         for due in orders
     ]
     found += [
         {"what": "approval", "about": r.id, "ticket": None, "state": r.act, "at": text(r.until)} for r in requests
+    ]
+    found += [
+        {"what": "clearance", "about": c.id, "ticket": c.reference, "state": c.state, "at": text(c.deadline)}
+        for c in clearances
     ]
     return sorted(found, key=lambda due: str(due["at"]))[:limit]
 

@@ -70,6 +70,7 @@ class Wall:
         self._ledger_at = 0.0
         self._changed = True
         self._requests: list[Any] = []
+        self._clearances: list[Any] = []
         self._parts: dict[str, Record] = {}
         self._nodes: dict[str, Record] = {}
 
@@ -143,7 +144,7 @@ class Wall:
             "ledger_error": status["ledger"]["error"],
             "calls": board.calls(self._course, status["nodes"], modes, at),
             **self._parts,
-            "deadlines": {"at": at, "items": board.deadlines(due, self._requests)},
+            "deadlines": {"at": at, "items": board.deadlines(due, self._requests, self._clearances)},
             "changes": {"at": at, "items": list(self._acts)},
             "alarms": {"at": at, "items": [alarm.record(now) for alarm in alarms if alarm.open(now)]},
         }
@@ -162,6 +163,7 @@ class Wall:
             acts, self._acts_to = await parts.ledger.read(Ledger.lately, self._acts_to, board.LATEST)
             self._acts.extendleft(board.act(act) for act in reversed(acts))
             self._requests = await parts.ledger.read(Ledger.requests, "open", None, None, board.LATEST)
+            self._clearances = await parts.ledger.read(Ledger.clearances, waiting=True, limit=board.LATEST)
             self._ledger_at = now.timestamp()
         except LedgerUnavailable as error:
             self._ledger, self._changed = None, True

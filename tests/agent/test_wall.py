@@ -196,4 +196,9 @@ def test_parts_of_the_ledger_keep_their_age_while_it_can_t_be_used() -> None:
 def test_the_nearest_deadline_comes_first_whatever_waits() -> None:
     orders = [{"order": "o1", "ticket": "T", "state": "held", "deadline": board.text(NOON + timedelta(hours=2))}]
     request = type("R", (), {"id": "a1", "act": "rule.enforce", "until": NOON + timedelta(hours=1)})
-    assert [due["about"] for due in board.deadlines(orders, [request])] == ["a1", "o1"]
+    clearance = type(
+        "C", (), {"id": "c1", "state": "asked", "reference": None, "deadline": NOON + timedelta(minutes=90)}
+    )
+    found = board.deadlines(orders, [request], [clearance])
+    assert [due["about"] for due in found] == ["a1", "c1", "o1"]
+    assert [due["about"] for due in board.deadlines(orders, [request], limit=1)] == ["a1"]
