@@ -87,6 +87,10 @@ class Keyring:
             raise JwsError(Code.BAD_SIGNATURE, f"the signature does not verify with key {kid}") from error
         return Verified(found.payload, kid)
 
+    def thumbprints(self) -> list[tuple[str, str]]:
+        """Each key's id and its thumbprint (RFC 7638), for people who compare keys."""
+        return [(kid, str(key.thumbprint())) for kid, key in self._keys.items()]
+
     def _choose(self, header: dict[str, Any], kind: str) -> tuple[OKPKey, str]:
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm == "none":
