@@ -15,6 +15,7 @@ FILES: Final = {
     "palang.css": "text/css",
     "palang.js": "text/javascript",
     "wall.js": "text/javascript",
+    "traffic.js": "text/javascript",
     "palang.svg": "image/svg+xml",
     "vendor/htmx.min.js": "text/javascript",
     "vendor/sse.min.js": "text/javascript",

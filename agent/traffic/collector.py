@@ -29,6 +29,9 @@ CLOCK_MS: Final = 60_000
 HOURS_BACK: Final = 2
 """Hours behind the running one of which a node keeps sketches."""
 
+_TOGETHER_S: Final = 0.1
+_READ_SHARE: Final = 10
+"""The rules are read for a tenth of the time at most, however often the ledger changes."""
 _MOST_ANSWERS: Final = 200
 """Answers to one question that was cut, so that a node that never ends is left after a while."""
 _log = structlog.get_logger("palang.traffic")
@@ -77,7 +80,9 @@ class Collector:
         self._ledger, self._store, self._lost, self._clock = ledger, store, lost, clock
         self._settings = settings.traffic
         self._roster: Sequence[RosterNode] = settings.proof.roster
-        self._stale = True
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self._read_s = 0.0
         self._tended: int | None = None
         self.watched = Watched({}, Allowed(()))
         self.nodes = {node.name: NodeState(node.name) for node in self._roster}
@@ -85,8 +90,8 @@ class Collector:
         """Set after each round; who waits for news clears it."""
 
     def wake(self) -> None:
-        """The ledger changed: watches may be others."""
-        self._stale = True
+        """The ledger changed: watches may be others. Nodes are told of those within a moment, not at the next round."""
+        self._changed.set()
 
     def fresh_s(self) -> float | None:
         """The age of the oldest of the nodes' newest figures, None while one has told nothing."""
@@ -99,12 +104,27 @@ class Collector:
         """Collect for ever. Returns only when cancelled."""
         while True:
             await self.round()
-            await asyncio.sleep(self._settings.poll_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.poll_s):
+                    await self._other_watches()
+
+    async def _other_watches(self) -> None:
+        """Return when other watches are wanted. Many changes of the ledger are looked at together."""
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(max(_TOGETHER_S, _READ_SHARE * self._read_s))
+            before = self.watched.questions
+            try:
+                await self._read_rules()
+            except LedgerUnavailable as error:
+                _log.error("ledger.unavailable", error=str(error))
+            if self.watched.questions != before:
+                return
 
     async def round(self) -> None:
         """Ask each node once and keep what it tells; tend the store once a minute."""
         try:
-            if self._stale:
+            if self._changed.is_set():
                 await self._read_rules()
             questions = self.watched.questions
             await asyncio.gather(*(self._visit(node, questions) for node in self._roster))
@@ -116,13 +136,15 @@ class Collector:
         self.awake.set()
 
     async def _read_rules(self) -> None:
-        self._stale = False
+        self._changed.clear()
+        began = time.monotonic()
         try:
             rules = await self._ledger.read(Ledger.watchable, self._settings.watches)
             allowed = Allowed(await self._ledger.read(Ledger.allowing))
         except LedgerUnavailable:
-            self._stale = True
+            self._changed.set()
             raise
+        self._read_s = time.monotonic() - began
         self.watched = Watched(
             {rule.id: (rule, allowed.scope(rule.subject, rule.trunks, rule.kinds)) for rule in rules}, allowed
         )

@@ -23,6 +23,7 @@ from tests.agent.hyperloglog import Sketch
 from tests.agent.traffic.days import NOON, Call, some_calls
 from tests.agent.traffic.nodes import FakeNode
 from tests.sync.house import OPERATOR, OURS
+from tests.waiting import until
 
 
 class World:
@@ -37,7 +38,7 @@ class World:
         self.nodes = {name: FakeNode(folder / f"{name}.sock", name, self.now_ms) for name in names}
         roster = tuple(RosterNode(name=name, control=folder / f"{name}.sock") for name in names)
         self.settings = Settings(
-            proof=ProofSettings(roster=roster), traffic=TrafficSettings(sketch_s=0.001, timeout_s=0.5)
+            proof=ProofSettings(roster=roster), traffic=TrafficSettings(poll_s=60, sketch_s=0.001, timeout_s=2)
         )
         self.ledger = LedgerThread(self._open_ledger)
         self.store = TrafficThread(lambda: TrafficStore(folder / "traffic.sqlite", Sketch, self.lost.append))
@@ -330,6 +331,20 @@ async def test_a_preview_promises_the_busiest_hour(world: World) -> None:
         world.comes(2 if 60 <= minute < 120 else 1)
         await world.turn(60)
     assert (await world.previews.of_rule(rule))["expected"] == 120
+
+
+async def test_a_new_rule_is_watched_within_a_moment_not_at_the_next_round(world: World) -> None:
+    collecting = asyncio.create_task(world.collector.run())
+    await world.collector.news(5)
+    asked = len(world.nodes["gw1"].asked)
+    await world.propose("+7701*")
+    await until(lambda: world.nodes["gw1"].watching)
+    assert len(world.nodes["gw1"].asked) == asked + 1
+    world.collector.wake()  # an order, say: nothing else is to be watched
+    await until(lambda: not world.collector._changed.is_set())
+    assert len(world.nodes["gw1"].asked) == asked + 1
+    collecting.cancel()
+    await asyncio.gather(collecting, return_exceptions=True)
 
 
 async def test_it_runs_until_it_is_cancelled(world: World) -> None:
