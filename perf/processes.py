@@ -23,8 +23,9 @@ class BenchError(Exception):
 
 
 def pinned(command: Sequence[str], core: int) -> list[str]:
-    """The command on one core. As root it also goes before others' work (SCHED_FIFO), which would only add noise."""
-    first = ["chrt", "--fifo", "1"] if os.geteuid() == 0 else []
+    """The command on one core. As root it also goes before others' work (SCHED_FIFO), which would only add noise; on a
+    machine that others need, `PALANG_BENCH_SHARED=1` leaves that out."""
+    first = ["chrt", "--fifo", "1"] if os.geteuid() == 0 and not os.environ.get("PALANG_BENCH_SHARED") else []
     return [*first, "taskset", "-c", str(CORES[core % len(CORES)]), *command]
 
 

@@ -1,7 +1,7 @@
 """The servers under test, as a table: how each is started, with the same list in force.
 
 Palang is the gateway of the wheel with one worker. Kamailio runs `kamailio/filter.cfg`, its fastest honest
-configuration. The echo is the floor: it sends back as many bytes as Palang's answer has, and reads none. `hook` and
+configuration. `uncounted` is Palang without its counts of traffic. The echo is the floor: it sends back as many bytes as Palang's answer has, and reads none. `hook` and
 `no_hook` are one Kamailio with the Python script that we ship, as it is and with the question to the hook left out.
 `changing` is Palang while its list's writer applies changes; `direct` is no server at all: calls go to the callee.
 """
@@ -62,6 +62,15 @@ def load_list(stand: Stand) -> None:
 
 
 def palang(stand: Stand) -> list[Server]:
+    quiet = _gateway("palang", stand)
+    return [quiet, Server("changing", quiet.addresses, None, quiet.pids, partial(_changing, stand))]
+
+
+def uncounted(stand: Stand) -> list[Server]:
+    return [_gateway("uncounted", stand, count_traffic=False)]
+
+
+def _gateway(name: str, stand: Stand, **more: object) -> Server:
     settings = {
         "listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"],
         "workers": 1,
@@ -69,13 +78,13 @@ def palang(stand: Stand) -> list[Server]:
         "key": "ab" * 32,
         "trunks": [{"name": "intl", "sources": [CALLERS], "plan": "international", "trusted": True}],
         "next_hops": [{"name": "switch", "address": stand.callee, "networks": [f"{CALLEE_HOST}/32"]}],
+        **more,
     }
-    log = stand.folder / "palang.log"
+    log = stand.folder / f"{name}.log"
     command = [sys.executable, "-P", str(Path(__file__).with_name("palang_server.py"))]
-    process = start("palang", [*command, str(stand.live), json.dumps(settings)], log)
-    bound = json.loads(first_line("palang", process, log))
-    quiet = Server("palang", dict(address.split(":", 1) for address in bound), process, [process.pid])
-    return [quiet, Server("changing", quiet.addresses, None, quiet.pids, partial(_changing, stand))]
+    process = start(name, [*command, str(stand.live), json.dumps(settings)], log)
+    bound = json.loads(first_line(name, process, log))
+    return Server(name, dict(address.split(":", 1) for address in bound), process, [process.pid])
 
 
 @contextmanager
@@ -151,6 +160,7 @@ trusted = true
 STARTS: dict[str, Callable[[Stand], list[Server]]] = {
     "palang": palang,
     "changing": palang,
+    "uncounted": uncounted,
     "kamailio": kamailio,
     "echo": echo,
     "direct": direct,

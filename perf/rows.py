@@ -116,6 +116,23 @@ ROWS = (
         (Bar("count", "lost", "changing", "changing", 0),),
     ),
     Row(
+        "count-reject",
+        "reject, UDP, saturated, counting traffic or not",
+        ("palang", "uncounted"),
+        REJECT,
+        (_of("uncounted", 1.05),),
+        pieces=4,
+    ),
+    Row(
+        "count-forward",
+        "forward an INVITE, its 180 and its 200, counting traffic or not",
+        ("palang", "uncounted"),
+        {"callers": GOOD, "window": 256},
+        (_of("uncounted", 1.05),),
+        needs_callee=True,
+        pieces=4,
+    ),
+    Row(
         "hook",
         "Kamailio's script with the hook, UDP, saturated",
         ("hook", "no_hook"),

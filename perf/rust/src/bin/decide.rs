@@ -5,7 +5,8 @@
 //! not asked about lately (five of eight are in the list). Then one thread, pinned to `--core`, answers them. Each
 //! answer is timed by itself for the percentiles, and batches of 64 as a whole for the mean, which the clock does not
 //! weigh on. `receive` is the whole element with the response or the forwarded request written; `decide` is read,
-//! identity and decision alone. While `--changes` changes are applied by a writer pinned to `--writer-core`, the
+//! identity and decision alone. `counted` is `receive` with a record written for the counts of traffic, and `fold` what it
+//! takes to count a call's record later, off the packet's path, with 100 watches of prefixes. While `--changes` changes are applied by a writer pinned to `--writer-core`, the
 //! same runs again.
 //!
 //! Expected: the verdict that the list calls for, for every message; else the program fails. Prints JSON; times are in
@@ -18,7 +19,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use palang_core::clause::trunk_key;
+use palang_core::clause::{trunk_key, Kinds};
 use palang_core::counter::Counter;
 use palang_core::course::Memory;
 use palang_core::decision::{Kind, ListView, Revision, TrunkMode, TrunkScope, Verdict};
@@ -32,10 +33,11 @@ use palang_core::keys::Keys;
 use palang_core::list::View;
 use palang_core::manners::Manners;
 use palang_core::message::{self, Field};
-use palang_core::number::Number;
+use palang_core::number::{Number, Subject};
 use palang_core::plan::Plan;
 use palang_core::refusal::Redress;
 use palang_core::setup::{Hop, Network, Response, Setup, Trunk};
+use palang_core::traffic::{Books, SketchKey, Watch};
 use palang_core::transport::Transport;
 use palang_maps::{Generation, Reader, Writer};
 use serde_json::{json, Value};
@@ -45,6 +47,9 @@ const LENGTH: usize = 900;
 const BATCH: usize = 64;
 /// Distinct INVITEs; a branch predictor learns a few thousand by heart.
 const INVITES: usize = 32_768;
+/// Records that a worker hands in at once, and the moment at which the clock begins.
+const TRAY: usize = 512;
+const NOON: u64 = 1_800_000_000_000;
 /// Changes in one revision.
 const CHANGES: usize = 1_000;
 
@@ -96,10 +101,12 @@ fn measure(options: &Options, live: &Path, state: &Path) -> Value {
         "numbers": options.numbers,
         "prefixes": PREFIXES,
         "message_bytes": LENGTH,
-        "answers_of_each": desk.calls / 2,
+        "answers_of_each": desk.calls / 3,
         "clock": clock(),
         "receive": quiet.receive.figures(),
         "decide": quiet.decide.figures(),
+        "counted": quiet.counted.figures(),
+        "fold": { "median": percentile(&quiet.fold, 50.0), "best": percentile(&quiet.fold, 0.0) },
         "while_changes_are_applied": {
             "changes": changes.count(),
             "changes_per_s": (changes.count() as f64 / seconds).round(),
@@ -226,6 +233,10 @@ impl Changes {
 /// One worker's place: what it needs between datagrams.
 struct Desk {
     element: Element,
+    /// The same one, but it counts traffic: into these books.
+    counting: Element,
+    counting_memory: Memory,
+    books: Books,
     memory: Memory,
     work: Work,
     fields: Vec<Field>,
@@ -240,13 +251,19 @@ struct Desk {
 #[derive(Default)]
 struct Round {
     receive: Times,
+    counted: Times,
+    /// Nanoseconds a call, of each batch.
+    fold: Vec<u32>,
     decide: Times,
 }
 
 impl Desk {
     fn new(numbers: usize) -> Desk {
         Desk {
-            element: element(),
+            element: element(false),
+            counting: element(true),
+            counting_memory: Memory::new(1 << 20),
+            books: books(),
             memory: Memory::new(1 << 20),
             work: Work::default(),
             fields: Vec::new(),
@@ -273,11 +290,20 @@ impl Desk {
                 let expected = self.fill(first);
                 round.receive.add(whole, |i| {
                     assert_eq!(
-                        receive(self, i, &view),
+                        receive(self, false, i, &view),
                         expected[i],
                         "a wrong verdict by the element"
                     );
                 });
+                let expected = self.fill(first);
+                round.counted.add(whole, |i| {
+                    assert_eq!(
+                        receive(self, true, i, &view),
+                        expected[i],
+                        "a wrong verdict by the counting element"
+                    );
+                });
+                round.fold.extend(self.fold());
                 let expected = self.fill(first);
                 round.decide.add(whole, |i| {
                     assert_eq!(decide(self, i, &view), expected[i], "a wrong verdict");
@@ -285,6 +311,23 @@ impl Desk {
             }
         }
         round
+    }
+
+    /// Folds the records when a tray of them is full; how long one took.
+    fn fold(&mut self) -> Option<u32> {
+        let count = self.work.output.records.as_slice().len();
+        if count < TRAY {
+            return None;
+        }
+        let mut tray = self.work.output.records.swap(Vec::with_capacity(TRAY));
+        let began = Instant::now();
+        self.books.fold(&tray, self.now, NOON + self.now);
+        let each = nanoseconds(began) / count as u32;
+        tray.clear();
+        self.books.settle(self.now, NOON + self.now);
+        let lost = self.books.lost();
+        assert_eq!((lost.records, lost.rows), (0, 0), "a call was not counted");
+        Some(each)
     }
 
     /// Puts INVITEs with new callers into the buffers; which of them are to be refused.
@@ -297,9 +340,24 @@ impl Desk {
     }
 }
 
+/// Books that watch 100 prefixes.
+fn books() -> Books {
+    let mut books = Books::open(SketchKey::of(Keys::new(&[9; 32]).newest()), 1, NOON);
+    books.know([(trunk_key("intl"), "intl")]);
+    let watches = (0..100).map(|i| Watch {
+        id: format!("r{i}").into(),
+        subject: Subject::parse(&format!("+{}*", 770 + i)).expect("a prefix"),
+        except: Vec::new(),
+        trunks: Vec::new(),
+        kinds: Kinds::Both,
+    });
+    books.watch(watches.collect(), NOON).expect("good watches");
+    books
+}
+
 /// The whole element; whether it refused the call.
 #[inline(never)]
-fn receive(desk: &mut Desk, i: usize, view: &View<'_>) -> bool {
+fn receive(desk: &mut Desk, counting: bool, i: usize, view: &View<'_>) -> bool {
     let arrival = Arrival {
         bytes: &desk.buffers[i],
         source: SOURCE,
@@ -308,9 +366,11 @@ fn receive(desk: &mut Desk, i: usize, view: &View<'_>) -> bool {
         names: &[],
         now: desk.now,
     };
-    let effect = desk
-        .element
-        .receive(arrival, &desk.memory, Some(view), &mut desk.work);
+    let (element, memory) = match counting {
+        true => (&desk.counting, &desk.counting_memory),
+        false => (&desk.element, &desk.memory),
+    };
+    let effect = element.receive(arrival, memory, Some(view), &mut desk.work);
     assert!(matches!(effect, Effect::Send { .. }), "a call got no answer");
     let refused = desk.work.output.bytes.starts_with(b"SIP/2.0 603 ");
     let outcome = if refused {
@@ -443,7 +503,7 @@ const SOURCE: SocketAddr = SocketAddr::new(
     5060,
 );
 
-fn element() -> Element {
+fn element(count_traffic: bool) -> Element {
     let trunk = Trunk {
         name: "intl".into(),
         key: trunk_key("intl"),
@@ -480,7 +540,7 @@ fn element() -> Element {
         record_route: false,
         label: b"[Spam?]"[..].into(),
         bypass: false,
-        count_traffic: false,
+        count_traffic,
         drain: false,
         redress: Redress::default(),
         checks: Checks::default(),

@@ -329,13 +329,8 @@ impl Turn<'_> {
         if !self.admits(trunk) {
             return self.shed(trunk);
         }
-        let verdict = match self.decide(trunk, kind, list) {
-            Ok((verdict, finding)) => {
-                if let (Some(finding), None) = (finding, course) {
-                    self.record_request(trunk, kind, verdict, &finding);
-                }
-                verdict
-            }
+        let verdict = match self.decide(trunk, kind, list, course.is_none()) {
+            Ok(verdict) => verdict,
             Err(fault) => return self.refuse_malformed(Method::Invite, fault),
         };
         if verdict == Verdict::Reject {
@@ -362,17 +357,19 @@ impl Turn<'_> {
         self.pass_to_hop(trunk, (hop.address, hop.transport), labelled)
     }
 
+    /// The verdict. It counts where `is_first`: this is no copy whose course has come to its end.
     fn decide<L: ListView>(
         &mut self,
         index: usize,
         kind: Kind,
         list: Option<&L>,
-    ) -> Result<(Verdict, Option<Finding>), Fault> {
+        is_first: bool,
+    ) -> Result<Verdict, Fault> {
         let setup = &self.element.setup;
         let trunk = &setup.trunks[index];
         if setup.bypass {
             self.output.marks.add(Counter::Bypassed);
-            return Ok((Verdict::Pass, None));
+            return Ok(Verdict::Pass);
         }
         let ground = Ground {
             terms: &trunk.terms,
@@ -392,7 +389,10 @@ impl Turn<'_> {
             self.note_hits(index, kind, judgement);
             verdict = judgement.verdict;
         }
-        Ok((verdict, Some(finding)))
+        if is_first && setup.count_traffic {
+            self.record_request(index, kind, verdict, &finding);
+        }
+        Ok(verdict)
     }
 
     fn note_hits(&mut self, trunk: usize, kind: Kind, judgement: &Judgement) {

@@ -1,7 +1,7 @@
 //! What the element writes down for `traffic`: each new request once, and what became of it.
 
 use super::{Counter, Finding, Kind, Turn, Verdict, What};
-use crate::plan::{Plan, Reading};
+use crate::plan::{self, Plan, Reading};
 use crate::traffic::Record;
 use crate::uri::{self, Uri};
 
@@ -12,7 +12,7 @@ impl Turn<'_> {
             finding.outcome,
             Counter::Judged | Counter::Anonymous | Counter::JudgeError
         );
-        if !self.element.setup.count_traffic || !is_judged {
+        if !is_judged {
             return;
         }
         let trunk = self.trunk(index);
@@ -70,6 +70,9 @@ impl Turn<'_> {
 
 /// Who is called, as far as two callees must differ: a number, or else what stands for the text that was dialled.
 fn callee(target: &Uri<'_>, plan: Plan) -> u64 {
+    if let Some(number) = plan::plain(target.user) {
+        return number.value(); // As nearly all come.
+    }
     let mut space = [0; 64];
     let user = uri::unescape(target.user, &mut space).unwrap_or(target.user);
     match plan.read(user, None, &mut ()) {

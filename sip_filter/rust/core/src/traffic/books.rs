@@ -1,9 +1,9 @@
 //! The books: records folded into counts and sketches. Values and `now` in, answers out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::calls::{Calls, REMEMBERED};
+use super::calls::{Begun, Calls, REMEMBERED};
 use super::minutes::{Minutes, Row};
 use super::record::{Record, What};
 use super::sketch::{Sketch, SketchKey};
@@ -106,18 +106,22 @@ pub struct Books {
     watching: Watching,
     matches: Matches,
     minutes: Minutes,
-    hours: BTreeMap<u64, Hour>,
+    /// In their order.
+    hours: Vec<Hour>,
     /// The first hour whose sketches are whole, as far as we were there.
     hours_from: u64,
     sketch_bytes: usize,
     most_sketch_bytes: usize,
     calls: Calls,
+    /// Calls that are being folded, and will be remembered in one go.
+    begun: Vec<Begun>,
     waiting: Vec<Record>,
     lost: Lost,
 }
 
 #[derive(Default)]
 struct Hour {
+    hour: u64,
     index: HashMap<Code, u32, Mixed>,
     pairs: Vec<Pair>,
 }
@@ -141,11 +145,12 @@ impl Books {
             watching: Watching::default(),
             matches: Matches::default(),
             minutes: Minutes::since(wall / MINUTE),
-            hours: BTreeMap::new(),
+            hours: Vec::new(),
             hours_from: wall / MINUTE / MINUTES_AN_HOUR,
             sketch_bytes: 0,
             most_sketch_bytes: SKETCH_BYTES,
             calls: Calls::new(REMEMBERED),
+            begun: Vec::new(),
             waiting: Vec::new(),
             lost: Lost::default(),
         }
@@ -220,6 +225,8 @@ impl Books {
                 What::Rang | What::Answered | What::Cancelled => self.lost.records += 1,
             }
         }
+        self.calls.begin(&self.begun);
+        self.begun.clear();
     }
 
     /// Counts what was waiting, and closes what has ended.
@@ -254,8 +261,8 @@ impl Books {
         if ended > self.minutes.closed_to() {
             self.minutes.close(ended);
             let from = ((ended + 1) / MINUTES_AN_HOUR).saturating_sub(KEPT_HOURS);
-            while let Some(oldest) = self.hours.first_entry().filter(|oldest| *oldest.key() < from) {
-                self.sketch_bytes -= oldest.remove().size();
+            while self.hours.first().is_some_and(|oldest| oldest.hour < from) {
+                self.sketch_bytes -= self.hours.remove(0).size();
             }
             self.hours_from = self.hours_from.max(from);
         }
@@ -302,7 +309,7 @@ impl Books {
     pub fn sketches(&self, hour: u64, after: Option<u32>) -> Sketches {
         let mut pairs = Vec::new();
         let mut next = None;
-        if let Some(found) = self.hours.get(&hour) {
+        if let Some(found) = self.hours.iter().find(|found| found.hour == hour) {
             let mut order: Vec<(Code, u32)> = found.index.iter().map(|(code, at)| (*code, *at)).collect();
             order.retain(|(code, _)| after.is_none_or(|after| *code > after));
             order.sort_unstable();
@@ -399,13 +406,19 @@ impl Books {
             self.matches = matches;
         }
         if record.followed {
-            self.calls.begin(record.transaction, code, set, record.now);
+            self.begun.push(Begun {
+                transaction: record.transaction,
+                code,
+                set,
+                now: record.now,
+            });
         }
     }
 
     fn sketch(&mut self, hour: u64, code: Code, caller: Option<u64>, callee: Option<u64>) {
         let full = self.sketch_bytes >= self.most_sketch_bytes && !self.make_room(hour);
-        let found = self.hours.entry(hour).or_default();
+        let mut bytes = self.sketch_bytes;
+        let found = self.hour(hour);
         let at = match found.index.get(&code) {
             Some(at) => *at as usize,
             None if full => {
@@ -415,33 +428,52 @@ impl Books {
             None => {
                 found.index.insert(code, found.pairs.len() as u32);
                 found.pairs.push(Pair::default());
-                self.sketch_bytes += PAIR_BYTES;
+                bytes += PAIR_BYTES;
                 found.pairs.len() - 1
             }
         };
         let pair = &mut found.pairs[at];
+        let mut lost = 0;
         for (sketch, hash) in [(&mut pair.callers, caller), (&mut pair.callees, callee)] {
             let Some(hash) = hash else { continue };
             if full {
-                self.lost.sketches += u64::from(!sketch.add_in_place(hash));
+                lost += u64::from(!sketch.add_in_place(hash));
                 continue;
             }
             let before = sketch.size();
             sketch.add(hash);
-            self.sketch_bytes += sketch.size() - before;
+            bytes += sketch.size() - before;
         }
+        self.lost.sketches += lost;
+        self.sketch_bytes = bytes;
     }
 
-    /// Gives up the oldest hour, if it is not the one that is wanted.
+    /// Gives up the oldest hour, if it is before that one.
     fn make_room(&mut self, hour: u64) -> bool {
-        match self.hours.first_entry().filter(|oldest| *oldest.key() < hour) {
-            Some(oldest) => {
-                self.hours_from = self.hours_from.max(oldest.key() + 1);
-                self.sketch_bytes -= oldest.remove().size();
-                true
-            }
-            None => false,
+        let is_old = self.hours.first().is_some_and(|oldest| oldest.hour < hour);
+        if is_old {
+            let oldest = self.hours.remove(0);
+            self.hours_from = self.hours_from.max(oldest.hour + 1);
+            self.sketch_bytes -= oldest.size();
         }
+        is_old
+    }
+
+    /// Where an hour's sketches are.
+    fn hour(&mut self, hour: u64) -> &mut Hour {
+        let at = match self.hours.iter().rposition(|found| found.hour <= hour) {
+            Some(at) if self.hours[at].hour == hour => at,
+            before => {
+                let at = before.map_or(0, |at| at + 1);
+                let fresh = Hour {
+                    hour,
+                    ..Hour::default()
+                };
+                self.hours.insert(at, fresh);
+                at
+            }
+        };
+        &mut self.hours[at]
     }
 
     fn named<'a>(&'a self, minute: u64, rows: &'a [Row]) -> impl Iterator<Item = ToldRow> + 'a {
