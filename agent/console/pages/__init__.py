@@ -4,6 +4,7 @@ from typing import Final
 
 from agent.console.pages import (
     approvals,
+    clearances,
     explain,
     house,
     orders,
@@ -15,6 +16,7 @@ from agent.console.pages import (
 
 PAGES: Final = (
     approvals,
+    clearances,
     explain,
     house,
     orders,
@@ -24,6 +26,3 @@ PAGES: Final = (
     wall,
 )
 """A line each."""
-from agent.console.pages import approvals, clearances, house, rules, wall
-
-PAGES: Final = (house, wall, rules, approvals, clearances)
