@@ -1,6 +1,10 @@
-"""Asking a local Palang process over its unix socket: the agent and the stand-in speak the same HTTP and JSON."""
+"""Asking a Palang process: a local one over its unix socket, an agent elsewhere over HTTPS with a token.
+
+The agent and the stand-in speak the same HTTP and JSON.
+"""
 
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,20 +25,39 @@ class ApiError(Exception):
 
 
 class Unreachable(Exception):
-    """Nobody answers at the socket. Its text names the socket."""
+    """Nobody answers there. Its text names the socket or address."""
 
 
 class Api:
-    """Requests to one local process. Every method raises ApiError or Unreachable."""
+    """Requests to one process. Every method raises ApiError or Unreachable."""
 
     def __init__(self, socket: Path, headers: Mapping[str, str] | None = None, seconds: float = 30.0) -> None:
-        self._socket = socket
+        """A local process at its socket."""
+        self._socket: Path | str = socket
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket)),
             base_url="http://local",
             timeout=seconds,
             headers=dict(headers or {}),
         )
+
+    @classmethod
+    def remote(cls, url: str, token: str, ca: Path | None = None, seconds: float = 30.0) -> Self:
+        """An agent elsewhere, as the token's person. `ca` is trusted beside nobody else. Raises OSError, ssl.SSLError.
+
+        Nothing is followed elsewhere, and no proxy is asked: the token goes to that address alone.
+        """
+        made = cls.__new__(cls)
+        made._socket = url
+        made._http = httpx.AsyncClient(
+            base_url=url,
+            verify=ssl.create_default_context(cafile=str(ca) if ca else None),
+            timeout=seconds,
+            headers={"Authorization": f"Bearer {token}"},
+            follow_redirects=False,
+            trust_env=False,
+        )
+        return made
 
     async def __aenter__(self) -> Self:
         return self

@@ -16,7 +16,9 @@ def main() -> None:
 
         sys.exit(gateway(sys.argv[2:]))
     from agent.cli.app import app
+    from agent.cli.remote import in_front
 
+    sys.argv[1:] = in_front(sys.argv[1:])
     app()
 
 

@@ -15,7 +15,16 @@ from config.section import Section
 from config.tree import Key, Tree, read_credentials, read_environment, read_toml
 
 ENVIRONMENT_PREFIX = "PALANG_"
-_RESERVED = ("PALANG_KILL_AT", "PALANG_CONFIG", "PALANG_AGENT_SOCKET", "PALANG_REGULATOR_SOCKET")
+_RESERVED = (
+    "PALANG_KILL_AT",
+    "PALANG_CONFIG",
+    "PALANG_AGENT_SOCKET",
+    "PALANG_REGULATOR_SOCKET",
+    "PALANG_AGENT",
+    "PALANG_TOKEN",
+    "PALANG_TOKEN_FILE",
+    "PALANG_CA",
+)
 
 
 class ConfigError(Exception):

@@ -5,12 +5,27 @@ Exit codes: 0 done or healthy, 1 refused, failed or degraded, 2 unusable, unreac
 
 import typer
 
-from agent.cli import approvals, audit, clearances, explain, keys, numbers, orders, processes, rules, shift, status
+from agent.cli import (
+    approvals,
+    audit,
+    clearances,
+    completion,
+    explain,
+    keys,
+    numbers,
+    orders,
+    people,
+    processes,
+    remote,
+    rules,
+    shift,
+    status,
+)
 from agent.regulator.cli import app as regulator
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    callback=remote.choose,
     pretty_exceptions_enable=False,
     help="Palang enforces the regulator's block orders at the SIP edge, and proves it.",
 )
@@ -19,6 +34,11 @@ app.add_typer(rules.app, name="rule")
 app.add_typer(approvals.app, name="approval")
 app.add_typer(clearances.app, name="clearance")
 app.add_typer(numbers.app, name="numbers")
+app.add_typer(people.admin, name="admin")
+app.add_typer(people.app, name="people")
+app.add_typer(people.token, name="token")
+app.command()(people.roles)
+app.command()(completion.completion)
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.store, name="store")
 app.add_typer(audit.app, name="audit")

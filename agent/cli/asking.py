@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from agent.cli import remote
 from agent.cli.output import FAILED, fail, run
 from agent.client import Api
 from agent.settings import read
@@ -40,13 +41,24 @@ def sure(effect: str, yes: bool) -> None:
 
 
 def ask_agent(socket: Path | None, question: Question) -> Any:
-    """Put one question to the agent. A refusal or an unreachable agent ends the command with its exit code."""
-    return run(_ask(lambda: socket or read().agent.socket, question))
+    """Put one question to the agent: at `socket` if one is named, at `--agent` elsewhere, else at the settings' socket.
+
+    A refusal or an unreachable agent ends the command with its exit code.
+    """
+    elsewhere = None if socket else remote.chosen()
+    if elsewhere is None:
+        return run(_ask(lambda: socket or read().agent.socket, question))
+    return run(_ask_elsewhere(elsewhere, question))
 
 
 def ask_regulator(socket: Path | None, question: Question) -> Any:
     """Put one question to the stand-in, likewise."""
     return run(_ask(lambda: socket or read().regulator.socket, question))
+
+
+async def _ask_elsewhere(elsewhere: remote.Remote, question: Question) -> Any:
+    async with elsewhere.api() as api:
+        return await question(api)
 
 
 async def _ask(socket: Callable[[], Path], question: Question) -> Any:
