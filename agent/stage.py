@@ -21,6 +21,8 @@ from agent.keys import make_keys
 
 TRUNK, NODE, OPERATOR = "intl-a", "gateway-1", "demo-operator"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of ours with a random name is made inside
+_HEALTHY_SECONDS = 90.0
+"""Longest wait for all of it together: on a busy machine loading the agent takes half a minute by itself."""
 
 _SETTINGS = """\
 # Written by palang: the private set in this folder.
@@ -152,7 +154,7 @@ class Stage:
         self._write_settings()
         for name in ("redis", "mosquitto", *(("regulator",) if self.with_regulator else ()), "agent", "gateway"):
             await self.start_child(name)
-        await self.children["gateway"].ready(self.healthy)
+        await self.children["gateway"].ready(self.healthy, _HEALTHY_SECONDS)
 
     async def start_child(self, name: str, env: dict[str, str] | None = None) -> Child:
         """Start one of the set, for the first time or again. Raises ChildError."""

@@ -37,7 +37,7 @@
 
   const keys = document.getElementById("keys");
   const on = document.getElementById("keys-on");
-  let went = 0;
+  let went = -Infinity; // when `g` was pressed
   on.checked = localStorage.getItem("keys") !== "off";
   on.addEventListener("change", () => localStorage.setItem("keys", on.checked ? "on" : "off"));
   for (const node of document.querySelectorAll(".needs-script")) node.hidden = false;
@@ -65,7 +65,7 @@
     const typing = event.target.closest("input, textarea, select, dialog");
     if (typing || event.ctrlKey || event.metaKey || event.altKey || (!on.checked && event.key !== "?")) return;
     if (event.timeStamp - went < 1500) {
-      went = 0;
+      went = -Infinity;
       const place = document.querySelector(`.top nav a[data-key="${CSS.escape(event.key)}"]`);
       if (place) place.click();
       return;
