@@ -1,6 +1,6 @@
 # Two commands: `make demo` sets up and shows the main job; `make test` sets up and passes the tests.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint rust-test python-test fuzz bench docs clean
+.PHONY: help setup demo test test-all lint rust-test python-test fuzz bench screenshots docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -59,6 +59,10 @@ bench: setup .venv/perf-installed ## Palang beside its rivals, with every bar: t
 	@.ci/need kamailio=kamailio /usr/share/doc/kamailio-python3-modules=kamailio-python3-modules
 	$(BIN)/python -P -m perf.run $(if $(QUICK),--rounds 1 --rows reject)
 	@$(BIN)/python -P -m perf.plot
+
+screenshots: setup ## Every page of the console in both themes, into docs/screenshots
+	@.ci/need chromium=chromium
+	$(BIN)/python -P -m tests.console.screenshots docs/screenshots
 
 docs: setup ## Write the generated pages anew
 	$(BIN)/python -P -m agent.reference
