@@ -30,7 +30,12 @@ from agent.figures import Figures
 from agent.ledger_thread import LedgerThread
 from agent.look_ups import Pace
 from agent.settings import Settings
+from agent.traffic.collector import Collector
+from agent.traffic.previews import Previews
+from agent.traffic.store import TrafficStore
+from agent.traffic.thread import TrafficThread
 from agent.wiring import Parts
+from sip_filter import _core
 from sync.gate import Gate
 from sync.jws import Signer
 from sync.ledger import Ledger
@@ -58,6 +63,7 @@ async def measure(rules: int, records: int, rounds: int) -> dict[str, Any]:
             house = _open(path)
             _fill(path, rules, of_noc, records)
             found[name] = await _pages(house, of_noc, rounds)
+            house.traffic.close()
             house.ledger.close()
     found["worst_ms"] = max(
         page["worst_ms"] for part in found.values() if isinstance(part, dict) for page in part.values()
@@ -71,8 +77,18 @@ def _open(path: Path) -> Any:
     ledger = LedgerThread(
         lambda: Ledger.open(path, gate=Gate(settings.gate), operator="perf", signer=signer, settings=settings.ledger)
     )
-    more = {"alarms": Alarms(ledger), "figures": Figures(), "pace": Pace(settings.look_ups)}
-    return SimpleNamespace(settings=settings, ledger=ledger, **more)
+    traffic = TrafficThread(lambda: TrafficStore(path.with_suffix(".traffic"), _core.Sketch))
+    collector = Collector(ledger, traffic, settings)
+    return SimpleNamespace(
+        settings=settings,
+        ledger=ledger,
+        alarms=Alarms(ledger),
+        figures=Figures(),
+        pace=Pace(settings.look_ups),
+        traffic=traffic,
+        collector=collector,
+        previews=Previews(traffic, collector, settings, _core.Sketch),
+    )
 
 
 def _fill(path: Path, rules: int, of_noc: int, records: int) -> None:
