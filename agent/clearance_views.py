@@ -30,7 +30,7 @@ def clearance_story(story: ClearanceStory, now: datetime) -> dict[str, Any]:
         "orders": [
             {
                 **order_record(naming.order.order),
-                "legal_basis": naming.order.legal_basis,
+                "legal_basis": mask_digits(naming.order.legal_basis),
                 "message_sha256": naming.order.message_sha256,
                 "number_is": naming.state,
             }

@@ -13,6 +13,7 @@ from typing import Any, Final
 LEAST_DIGITS: Final = 7
 """Fewer digits are no number of E.164 (and 112 is nobody's)."""
 _HIDDEN, _SHOWN = 5, 4
+_DIALLED: Final = 9
 _DOTS: Final = "•••••"
 
 _DIGIT = r"(?:\d|%3[0-9]|\\x3[0-9]|\\u003[0-9]|&#(?:4[89]|5[0-7]);|&#x3[0-9];)"
@@ -34,6 +35,14 @@ def mask_text(text: str) -> str:
     return _FOUND.sub(lambda found: found[1] or _masked(found[2]), text)
 
 
+def mask_reference(text: str) -> str:
+    """A reference of another office, in which digits are usual: only what is written like a telephone number is masked.
+
+    That is what begins with +, 0 or 62 and has nine digits or more, and ten digits in a row.
+    """
+    return _FOUND.sub(lambda found: _masked(found[2]) if found[2] and _dialled(found[2]) else found[0], text)
+
+
 def mask_json(value: Any, counts: frozenset[str] = frozenset()) -> Any:
     """JSON in which numbers may stand, also as keys and as integers; integers under the keys `counts` stay."""
     if isinstance(value, str):
@@ -48,6 +57,12 @@ def mask_json(value: Any, counts: frozenset[str] = frozenset()) -> Any:
             for name, item in value.items()
         }
     return [mask_json(item, counts) for item in value]
+
+
+def _dialled(written: str) -> bool:
+    count = sum(1 for one in _ONE.finditer(written) if one[1])
+    begins = written.startswith(("+", "0", "62", "%30", "%36%32", "٠", "０"))
+    return (begins and count >= _DIALLED) or re.search(r"\d{10}", written) is not None
 
 
 def _masked(written: str) -> str:

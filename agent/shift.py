@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from agent.alarms import Alarm
-from agent.views import order_record, plain_record, request_record, rule_record, transition_record
+from agent.views import deadline_record, order_record, plain_record, request_record, rule_record, transition_record
 from agent.wall import board
 from sync.ledger import Ledger
 from sync.order_life import State
@@ -57,10 +57,7 @@ def hand_over(ledger: Ledger, now: datetime, hours: int) -> Record:
             "held": _part(ledger.orders(State.HELD, SHOWN + 1), order_record),
             "clearances": _part(ledger.clearances(waiting=True, limit=SHOWN + 1), _clearance),
             "overdue": status.overdue,
-            "deadlines": [
-                {"order": due.order, "ticket": due.ticket, "state": due.state, "deadline": board.text(due.deadline)}
-                for due in status.deadlines
-            ],
+            "deadlines": [deadline_record(due) for due in status.deadlines],
             "outbox": status.outbox,
             "missing_serials": [list(gap) for gap in status.gaps],
         },

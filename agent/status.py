@@ -1,11 +1,11 @@
 """Everything at a glance: feed, ledger, Redis, nodes, orders, deadlines, outbox; and one word for all of it."""
 
 import asyncio
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from agent.settings import RosterNode
+from agent.views import deadline_record
 from agent.wiring import Parts
 from sip_filter.control import AskError, ask
 from sync.ledger import Head, Ledger, LedgerStatus, LedgerUnavailable
@@ -61,7 +61,7 @@ async def report(parts: Parts, now: datetime, known: LedgerStatus | None = None)
         "nodes": nodes,
         "orders": ledger and ledger.orders,
         "overdue": ledger and ledger.overdue,
-        "deadlines": ledger and [{**asdict(due), "deadline": _text(due.deadline)} for due in ledger.deadlines],
+        "deadlines": ledger and [deadline_record(due) for due in ledger.deadlines],
         "outbox": {
             "waiting": ledger and ledger.outbox,
             "oldest": ledger and _text(ledger.oldest_unsent),

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from agent.masking import mask_json, mask_text
+from agent.masking import mask_json, mask_reference, mask_text
 from sip_filter.number import Number, parse_subject
-from sync.ledger import OrderStory, OrderView, RequestView, RolledBack, RuleView, TransitionView
+from sync.ledger import Deadline, OrderStory, OrderView, RequestView, RolledBack, RuleView, TransitionView
 
 
 def mask(subject: str) -> str:
@@ -32,7 +32,7 @@ def story_record(story: OrderStory) -> dict[str, Any]:
     """One order with its subjects, confirmations and journal records; bodies stay in the ledger."""
     return {
         **order_record(story.order),
-        "legal_basis": story.legal_basis,
+        "legal_basis": mask_text(story.legal_basis),
         "key": story.kid,
         "message_sha256": story.message_sha256,
         "subjects": [
@@ -113,8 +113,24 @@ def _masked_or_text(subject: str) -> str:
         return "•••"
 
 
+def deadline_record(due: Deadline) -> dict[str, Any]:
+    """One order that is due."""
+    return _plain(asdict(due))
+
+
+_AS_THEY_ARE: Final = frozenset({"id", "csrf", "revision", "since", "until", "subject", "digest"})
+"""Fields that are made here: ids, random words, revisions. A subject has a mask of its own."""
+
+
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: _text(value) for name, value in fields.items()}
+    """Times as text, and in every text that somebody wrote the numbers masked."""
+    return {name: _text(value) if name in _AS_THEY_ARE else _shown(name, value) for name, value in fields.items()}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return _text(value)
+    return mask_reference(value) if name == "ticket" else mask_text(value)
 
 
 def _text(value: Any) -> Any:

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from agent.access import Forbidden, NotSignedIn, StepUpNeeded, TooOften, Wrong
+from agent.masking import mask_text
 from agent.traffic.thread import TrafficUnavailable
 from sync.ledger import ChangedMeanwhileError, LedgerError, LedgerUnavailable, NotFoundError
 
@@ -42,7 +43,7 @@ def install(api: FastAPI) -> None:
 
 def response(status: int, code: str, message: str) -> JSONResponse:
     """An error, told."""
-    body: Mapping[str, object] = {"error": {"code": code, "message": message}}
+    body: Mapping[str, object] = {"error": {"code": code, "message": mask_text(message)}}
     return JSONResponse(body, status)
 
 

@@ -17,6 +17,7 @@ from agent.console.asking import InProcess
 from agent.console.nav import Place, places
 from agent.console.static_files import Static
 from agent.console.words import LANGUAGES, _, preferred, say
+from agent.masking import mask_text
 
 LANGUAGE_COOKIE: Final = "palang_language"
 THEME_COOKIE: Final = "palang_theme"
@@ -117,8 +118,8 @@ class Page:
         )
 
     def go(self, to: str, said: str | None = None, *, tone: flash.Tone = "good", **values: str) -> Response:
-        """On to another page of ours, with a line about what was done."""
-        answer = RedirectResponse(to, 303)
+        """On to another page of ours, with a line about what was done. No path that holds a number is repeated."""
+        answer = RedirectResponse(to if mask_text(to) == to else "/", 303)
         if said:
             line = flash.Flash(tone, said, values)
             self.set_cookie(answer, flash.COOKIE, line.carried(self.house.key, self.owner), seconds=60)

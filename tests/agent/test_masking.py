@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.masking import mask_json, mask_text
+from agent.masking import mask_json, mask_reference, mask_text
 from sip_filter import Number
 
 DIGITS = "6281234567890"
@@ -49,6 +49,22 @@ DIGITS = "6281234567890"
 def test_a_text(text: str, shown: str) -> None:
     assert mask_text(text) == shown
     assert mask_text(shown) == shown, "masking twice changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("SMARTPPI-2026-0001234", "SMARTPPI-2026-0001234"),
+        ("T-17", "T-17"),
+        ("PPI/2026/11/000123", "PPI/2026/11/000123"),
+        ("call 081234567890", "call 0812•••••"),
+        ("+62 812-3456-7890", "+62 81•••••"),
+        ("6281234567890", "6281•••••"),
+        ("77012345678", "7701•••••"),
+    ],
+)
+def test_a_reference_is_read_unless_it_is_a_telephone_number(text: str, shown: str) -> None:
+    assert mask_reference(text) == shown
 
 
 def test_json() -> None:
