@@ -26,6 +26,7 @@ PLACES: Final = (
     Place("/explain", _("Explain"), "e", (_P.LOOK_UP,)),
     Place("/clearances", _("Unblock desk"), "u"),
     Place("/shift", _("Shift"), "s"),
+    Place("/reveals", _("Reveals"), "v", (_P.REVEAL, _P.READ_JOURNAL)),
     Place("/audit", _("Audit"), "j", (_P.READ_JOURNAL,)),
     Place("/settings", _("Settings"), "c", (_P.READ_SETTINGS, _P.MANAGE_PEOPLE)),
     Place("/people", _("People"), "p", (_P.MANAGE_PEOPLE, _P.READ_SETTINGS)),

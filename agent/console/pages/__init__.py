@@ -4,11 +4,13 @@ from typing import Final
 
 from agent.console.pages import (
     approvals,
+    audit,
     clearances,
     explain,
     house,
     orders,
     people,
+    reveals,
     rules,
     sign_in,
     wall,
@@ -16,11 +18,13 @@ from agent.console.pages import (
 
 PAGES: Final = (
     approvals,
+    audit,
     clearances,
     explain,
     house,
     orders,
     people,
+    reveals,
     rules,
     sign_in,
     wall,
