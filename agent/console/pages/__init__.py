@@ -12,6 +12,8 @@ from agent.console.pages import (
     people,
     reveals,
     rules,
+    settings,
+    shift,
     sign_in,
     wall,
 )
@@ -26,6 +28,8 @@ PAGES: Final = (
     people,
     reveals,
     rules,
+    settings,
+    shift,
     sign_in,
     wall,
 )
