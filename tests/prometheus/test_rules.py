@@ -4,11 +4,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from agent.alarms import KINDS
+from agent.cli.app import app
 from agent.reference import ROOT
 from tests.prometheus.watched import DASHBOARDS, EXAMPLE, RULES, RUNBOOKS, UNIT_TESTS, alerts, dashboard, panels
 
@@ -113,3 +116,32 @@ def test_its_panels_stand_side_by_side(path: Path) -> None:
 
 def test_three_dashboards() -> None:
     assert [path.stem for path in DASHBOARDS] == ["palang-gateway", "palang-noc", "palang-regulator"]
+
+
+# --- commands
+
+
+def _exists(words: list[str]) -> bool:
+    """Whether `palang WORDS…` is a command that has the options that are named."""
+    if words[0] == "gateway":
+        return words[1] in {"drain", "undrain"} and all(not w.startswith("-") or w == "--hop" for w in words[2:])
+    command: Any = typer.main.get_command(app)
+    while words and hasattr(command, "commands"):
+        found = command.commands.get(words[0])
+        if found is None:
+            return False
+        command, words = found, words[1:]
+    options = {name for parameter in command.params for name in parameter.opts}
+    return not hasattr(command, "commands") and {w for w in words if w.startswith("--")} <= options
+
+
+def test_the_commands_on_the_pages_exist() -> None:
+    told = set()
+    for page in RUNBOOKS.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for line in re.findall(r"(?:^ {4}|`)palang ([a-z][^`\n|]*)", text, re.MULTILINE):
+            words = line.split()
+            assert _exists(words), f"{page.name}: palang {line}"
+            told.add(words[0])
+    assert {"status", "shift", "order", "gateway", "audit", "rule"} <= told
+    assert not _exists(["statsu"]) and not _exists(["order"]) and not _exists(["order", "list", "--nothing"])

@@ -65,7 +65,7 @@ async def test_every_line_of_both_logs_is_one_event(stage: Stage, conversation: 
     await conversation.ended()
     for name in ("agent", "gateway"):
         events = _lines(stage.folder / f"{name}.log")
-        assert len(events) > 3, "a log without lines shows nothing"
+        assert len(events) >= 3, "a log without lines shows nothing"
 
 
 async def _settled(conversation: Conversation) -> str:
@@ -86,7 +86,7 @@ def _call_with_each(stage: Stage) -> None:
 
 async def _order_with_each(stage: Stage) -> None:
     async with stage.regulator() as regulator:
-        desk = Desk(stage, (await regulator.get("/status"))["last_serial"] + 1_000)
+        desk = Desk(stage, len(await regulator.get("/messages")) + 1_000)
         for field in ("id", "ticket", "office", "legal_basis", "kind", "deadline", "category", "subjects", "operator"):
             for text in NASTY:
                 value = (text,) if field == "subjects" else text
