@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from agent.access import Forbidden, NotSignedIn, Viewer
+from agent.access import Forbidden, NotSignedIn, Permission, Viewer
 from agent.client import Api, ApiError
 from agent.console import flash, forms
 from agent.console.asking import InProcess
@@ -92,12 +92,20 @@ class Page:
         return self.viewer is not None and permission in self.viewer.permissions
 
     async def still_in(self) -> bool:
-        """Whether the one who asked is still signed in: for answers that have no end of their own."""
-        try:
-            await self.house.api.state.door.identify(self.request)
-        except (NotSignedIn, Forbidden):
+        """Whether the one who asked is still signed in: for answers that have no end of their own.
+
+        To look on is no activity: a session that nothing else comes from still ends by itself. Only who may do nothing
+        but look is kept signed in so: the screen that hangs in the room.
+        """
+        if self.viewer is None:
             return False
-        return True
+        if self.viewer.permissions == {Permission.SEE}:
+            try:
+                await self.house.api.state.door.identify(self.request)
+            except (NotSignedIn, Forbidden):
+                return False
+            return True
+        return self.viewer.session is None or "csrf" in await self.api.get("/v1/sessions/current")
 
     def show(self, template: str, title: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """The page. `title` is a marked text and holds no number: it stands in tabs, histories and window lists."""
