@@ -2,8 +2,9 @@
 
 Palang is the gateway of the wheel with one worker; `uncounted` is the same without its counts of traffic. Kamailio
 runs `kamailio/filter.cfg`, its fastest honest configuration. The echo is the floor: it sends back as many bytes as
-Palang's answer has, and reads none. `hook` and `no_hook` are one Kamailio with the
-Python script that we ship, as it is and with the question to the hook left out. `changing` is Palang while its list's writer applies changes; `direct` is no server at all: calls go to the callee.
+Palang's answer has, and reads none. `hook` and `no_hook` are one Kamailio with the Python script that we ship, as it
+is and with the question to the hook left out. `changing` is Palang while its list's writer applies changes; `direct`
+is no server at all: calls go to the callee.
 """
 
 import json
