@@ -23,6 +23,7 @@ CODES: Final[dict[type[Exception], tuple[int, str]]] = {
     ChangedMeanwhileError: (412, "changed_meanwhile"),
     LedgerError: (409, "refused"),
     ValueError: (422, "invalid"),
+    OverflowError: (422, "invalid"),
     TooOften: (429, "too_often"),
     LedgerUnavailable: (503, "ledger_unavailable"),
     TrafficUnavailable: (503, "traffic_unavailable"),
@@ -49,7 +50,8 @@ def response(status: int, code: str, message: str) -> JSONResponse:
 
 async def _known(request: Request, error: Exception) -> JSONResponse:
     status, code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
-    answer = response(status, code, str(error))
+    text = "a number in it is larger than any of ours" if isinstance(error, OverflowError) else str(error)
+    answer = response(status, code, text)
     if isinstance(error, TooOften):
         answer.headers["Retry-After"] = str(error.seconds)
     if status == HTTPStatus.UNAUTHORIZED:

@@ -8,7 +8,7 @@ from fastapi import Query
 T = TypeVar("T")
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items in the answer.")]
-After = Annotated[int | None, Query(ge=0, description="The `next` of the page before.")]
+After = Annotated[int | None, Query(ge=0, le=2**53, description="The `next` of the page before.")]
 
 
 def page(

@@ -12,7 +12,7 @@ from agent.access import NotSignedIn, Role, TooOften
 from agent.access.people_door import COOKIE
 from agent.access.secrets import step_of
 from agent.access.throttle import Throttle
-from sync.ledger import Ledger
+from sync.ledger import Ledger, LedgerError
 from tests.agent.front_door import PASSWORD, FrontDoor, Signed, front_door
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -116,6 +116,15 @@ async def test_a_code_works_once(door: FrontDoor) -> None:
     assert (await door.ask("POST", "/v1/sessions", body)).status_code == 200
     door.http.cookies.clear()
     assert (await door.ask("POST", "/v1/sessions", body)).status_code == 401
+
+
+async def test_a_code_works_once_also_for_two_at_the_same_moment(door: FrontDoor) -> None:
+    await door.person("sri", Role.OPERATOR)
+    now, step = datetime.now(UTC), door.steps["sri"] + 1
+    ends = now + timedelta(hours=1)
+    await door.ledger.change(Ledger.begin_session, "sri", "a" * 64, "x", ends, step, None, now)
+    with pytest.raises(LedgerError, match="used already"):
+        await door.ledger.change(Ledger.begin_session, "sri", "b" * 64, "x", ends, step, None, now)
 
 
 def test_a_code_of_the_steps_around_now_is_taken_and_no_other() -> None:

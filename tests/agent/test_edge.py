@@ -177,11 +177,17 @@ def test_a_port_in_use_is_told_in_one_line() -> None:
 # --- on a real socket
 
 
-@contextlib.asynccontextmanager
-async def serving(door: FrontDoor, **more: Any) -> AsyncIterator[int]:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextlib.asynccontextmanager
+async def serving(door: FrontDoor, **more: Any) -> AsyncIterator[int]:
+    port = free_port()
     settings = ConsoleSettings(listen=f"127.0.0.1:{port}", **more)
     server = web.WebServer(web.site(door.parts), settings)
     task = asyncio.create_task(server.serve(sockets=[web.listen(settings)]))
