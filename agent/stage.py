@@ -41,11 +41,6 @@ regulator_keys = ["{folder}/keys/regulator.pub.jwk"]
 [ledger]
 path = "{folder}/ledger.sqlite"
 
-# Who holds the set's socket is one person: no prefix that is taken at all is too wide for them.
-[width]
-digits = 1
-unknown_is_wide = false
-
 [mqtt]
 port = {mqtt_port}
 
@@ -95,10 +90,21 @@ republish_first_s = 2.0
 port = {mqtt_port}
 """
 
+_ONE_PERSON = """\
+
+# Who holds the set's socket is one person: no prefix that is taken at all is too wide for them.
+[width]
+digits = 1
+unknown_is_wide = false
+"""
+
 
 @dataclass
 class Stage:
-    """The set. `async with Stage(folder, switch)` starts it and ends it."""
+    """The set. `async with Stage(folder, switch)` starts it and ends it.
+
+    With `one_person` its settings let the one who holds the agent's socket do alone what else takes two.
+    """
 
     folder: Path
     switch: tuple[str, int]
@@ -107,6 +113,7 @@ class Stage:
     more_settings: str = ""
     gateway: tuple[str, int] = ("127.0.0.1", 0)
     console: str = ""
+    one_person: bool = True
     children: dict[str, Child] = field(default_factory=dict)
     _live: Path | None = None
     node_metrics: str = ""
@@ -212,7 +219,8 @@ class Stage:
             caller=self.caller,
             console=self.console,
         )
-        self.settings.write_text(text + self.more_settings, encoding="utf-8")
+        more = (_ONE_PERSON if self.one_person else "") + self.more_settings
+        self.settings.write_text(text + more, encoding="utf-8")
 
 
 def _live_folder(folder: Path) -> Path:

@@ -1,11 +1,13 @@
 """Setting the stage and playing the steps, one line each."""
 
 import asyncio
+import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from agent.children import free_port
 from agent.client import Record
 from agent.demo.phones import Address, Caller, Switch
 from agent.demo.steps import Scene, Step, play
@@ -28,14 +30,15 @@ async def demo(tell: Callable[[Step], None], front: Front | None = None) -> list
     await switch.listen(("127.0.0.1", 0))
     steps: list[Step] = []
     with tempfile.TemporaryDirectory(prefix="palang-demo-") as folder:
-        stage = Stage(Path(folder), switch.address, CALLER)
+        console = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+        stage = Stage(Path(folder), switch.address, CALLER, console=console, one_person=False)
         try:
             async with stage:
                 gateway = await front(stage.gateway, switch.address) if front else stage.gateway
                 caller = Caller(gateway)
                 await caller.listen((CALLER, 0))
                 async with stage.regulator() as regulator, stage.agent() as noc:
-                    scene = Scene(caller, switch, gateway, regulator, noc, NODE, TRUNK)
+                    scene = Scene(caller, switch, gateway, regulator, noc, NODE, TRUNK, stage.console)
                     watch = asyncio.create_task(stage.watch())
                     try:
                         async for step in play(scene, began):

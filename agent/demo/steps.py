@@ -10,7 +10,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from agent.client import Api, Record
+from agent.client import Api, ApiError, Record
+from agent.demo.people import two_operators
 from agent.demo.phones import Call, Caller, Switch
 
 SCAMMER = "+6281234567890"
@@ -20,6 +21,7 @@ EXCEPTION = "+77017654321"
 MONTHLY = tuple(f"+62857{number:08d}" for number in range(1_000_000, 1_000_000 + 3_104 * 7, 7))
 NOT_LISTED = "+6285701000001"
 REFUSED = 603
+_WHY = {"reason": "demo"}
 
 
 class Broken(Exception):
@@ -57,6 +59,7 @@ class Scene:
     noc: Api
     node: str
     trunk: str
+    console: str
     refused: set[str] = field(default_factory=set)
     reference: str = ""
     order: str = ""
@@ -198,7 +201,7 @@ async def closed(scene: Scene) -> Record:
 
 
 async def advisory(scene: Scene) -> Record:
-    """The advisory for +77 becomes a rule: shadowed it counts, enforced it refuses all but its exception, then off"""
+    """The advisory for +77 becomes a rule: counted in shadow, enforced by two people with an exception, rolled back"""
     await scene.regulator.post("/advisories", {"prefix": "+77", "reason": "one-ring calls"})
 
     async def proposed() -> Record | None:
@@ -206,29 +209,37 @@ async def advisory(scene: Scene) -> Record:
         return next((r for r in rules if r["subject"] == "+77*" and r["mode"] == "disabled"), None)
 
     rule = await eventually(proposed, "the advisory as a proposed rule", 10.0)
+    path = f"/v1/rules/{rule['id']}"
     await scene.answers(WANGIRI)
+    first, second = await two_operators(scene.noc, scene.console)
+    async with first, second:
+        await first.post(f"{path}/shadow", _WHY)
 
-    await _step(scene, rule, "shadow")
+        async def counted() -> Record | None:
+            await scene.answers(WANGIRI)
+            found: Record = await scene.noc.get(path)
+            return found if found["hits"].get("shadow") else None
 
-    async def counted() -> Record | None:
+        await eventually(counted, "the shadowed call counted", 10.0)
+        exception = await scene.noc.post("/v1/rules", {"subject": EXCEPTION, "action": "allow", **_WHY})
+        await scene.noc.post(f"/v1/rules/{exception['id']}/enforce", _WHY)
+
+        asked = await first.post(f"{path}/enforce", _WHY)
+        expect("approval" in asked, "so wide a prefix was enforced by one person")
+        approve = f"/v1/approvals/{asked['approval']['id']}/approve"
+        try:
+            await first.post(approve, _WHY)
+        except ApiError as error:
+            expect(error.code == "refused", f"the author's own approval: {error.code}")
+        else:
+            raise Broken("somebody approved what they had asked for themselves")
         await scene.answers(WANGIRI)
-        found: Record = await scene.noc.get(f"/v1/rules/{rule['id']}")
-        return found if found["hits"].get("shadow") else None
-
-    await eventually(counted, "the shadowed call counted", 10.0)
-
-    exception = await scene.noc.post("/v1/rules", {"subject": EXCEPTION, "action": "allow", "reason": "known caller"})
-    await _step(scene, exception, "enforce")
-    seconds = await scene.in_force(lambda: _step(scene, rule, "enforce"), lambda: scene.refuses(WANGIRI))
+        seconds = await scene.in_force(lambda: second.post(approve, _WHY), lambda: scene.refuses(WANGIRI))
+        await scene.answers(EXCEPTION)
+        back = await scene.in_force(lambda: first.post(f"{path}/roll-back", _WHY), lambda: scene.answers(WANGIRI))
     await scene.answers(EXCEPTION)
-    await scene.in_force(lambda: _step(scene, rule, "disable"), lambda: scene.answers(WANGIRI))
-    await scene.answers(EXCEPTION)
-    await scene.noc.delete(f"/v1/rules/{exception['id']}", {"reason": "demo"})
-    return {"rule": rule["id"], "enforced_s": round(seconds, 3)}
-
-
-async def _step(scene: Scene, rule: Record, step: str) -> None:
-    await scene.noc.post(f"/v1/rules/{rule['id']}/{step}", {"reason": "demo"})
+    await scene.noc.delete(f"/v1/rules/{exception['id']}", _WHY)
+    return {"rule": rule["id"], "enforced_s": round(seconds, 3), "rolled_back_s": round(back, 3)}
 
 
 async def monthly(scene: Scene) -> Record:
