@@ -12,6 +12,7 @@ import structlog
 import uvloop
 
 from agent import api, rule_clock, web
+from agent.checkpoints import Checkpoints, places
 from agent.children import stop_signals
 from agent.figures import counted
 from agent.hits import Hits
@@ -20,7 +21,7 @@ from agent.overdue import watch_clearances
 from agent.settings import Settings
 from agent.status import report
 from agent.watching import look_out, watchers
-from agent.wiring import assemble, lock_path
+from agent.wiring import Parts, assemble, lock_path
 from config import ConfigError
 
 _log = structlog.get_logger("palang.agent")
@@ -60,6 +61,7 @@ async def _run(settings: Settings) -> None:
                     *((watchers(parts).run(),) if settings.agent.metrics else ()),
                     Hits(parts.ledger, parts.redis, settings.redis.name).run(),
                     rule_clock.run(parts.ledger, parts.alarms),
+                    _checkpoints(parts).run(),
                     parts.collector.run(),
                     parts.brake.run(),
                     watch_clearances(parts.ledger, parts.alarms),
@@ -80,6 +82,11 @@ async def _run(settings: Settings) -> None:
         parts.traffic.close()
         parts.ledger.close()
         _log.info("agent.stopped")
+
+
+def _checkpoints(parts: Parts) -> Checkpoints:
+    kept = places(parts.settings.checkpoints, parts.link, parts.settings.contract.operator)
+    return Checkpoints(parts.ledger, kept, parts.settings.checkpoints, parts.alarms)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pydantic import Field
 from agent.look_ups import LookUpSettings
 from agent.regulator.settings import RegulatorSettings
 from agent.settings_access import AccessSettings, ConsoleSettings
+from agent.settings_checkpoints import CheckpointSettings
 from agent.settings_rules import RulesSettings
 from agent.traffic.settings import BrakeSettings, TrafficSettings, WidthSettings
 from config import Section, load
@@ -92,6 +93,7 @@ class Settings(Section):
     reveal: RevealSettings = RevealSettings()
     clearance: ClearanceSettings = ClearanceSettings()
     look_ups: LookUpSettings = LookUpSettings()
+    checkpoints: CheckpointSettings = CheckpointSettings()
 
 
 def find(path: Path | None = None) -> Path | None:

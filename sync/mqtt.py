@@ -169,8 +169,10 @@ class Link:
         self._queued_bytes -= sum(len(message.payload) for message in batch)
         return batch
 
-    async def publish(self, topic: str, payload: bytes) -> bool:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         """Send at QoS 1 and wait for the PUBACK; False when the broker knows no session that will get it.
+
+        With `retain` the broker keeps it for whoever comes later.
 
         Raises PublishRefusedError when the PUBACK is a failure, LinkLostError when there is no answer.
         """
@@ -178,7 +180,7 @@ class Link:
         if connection is None:
             raise LinkLostError("not connected to the broker")
         try:
-            reason = await connection.send(topic, payload)
+            reason = await connection.send(topic, payload, retain=retain)
         except TimeoutError:
             # The peer may be silently gone. The packet may still arrive: receivers know each message by its id.
             why = f"no PUBACK within {self._settings.timeout_s:g} s"
@@ -314,9 +316,9 @@ class _Connection(aiomqtt.Client):
             if isinstance(reason, ReasonCode) and reason.is_failure:
                 raise LinkError(f"the broker refused the subscription to {topic}: {reason.value} {reason!s}")
 
-    async def send(self, topic: str, payload: bytes) -> ReasonCode:
+    async def send(self, topic: str, payload: bytes, *, retain: bool = False) -> ReasonCode:
         """Publish at QoS 1; the PUBACK's reason. Unlike aiomqtt's `publish` it does not take 135 for success."""
-        sent = self._client.publish(topic, payload, qos=1)
+        sent = self._client.publish(topic, payload, qos=1, retain=retain)
         if sent.rc != paho.MQTT_ERR_SUCCESS:
             raise LinkLostError(f"could not send: {paho.error_string(sent.rc)}")
         answer: asyncio.Future[ReasonCode] = self._loop.create_future()

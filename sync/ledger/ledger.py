@@ -735,6 +735,13 @@ class Ledger:
             found: str | None = connection.execute(newest).scalar()
             return found
 
+    def newest_checkpoint(self) -> tuple[int, tuple[int, str] | None]:
+        """The number of the journal's last record; the newest signed checkpoint, with the number of its record."""
+        c = schema.checkpoints.c
+        with self._house.store.read() as connection:
+            row = connection.execute(sa.select(c.seq, c.jws).order_by(c.seq.desc()).limit(1)).first()
+            return read_head(connection).journal_seq, None if row is None else (row.seq, row.jws)
+
     def sign(self, payload: bytes, kind: str) -> str:
         """What leaves the agent, signed with the operator's key as a `kind`."""
         return self._house.signer.sign(payload, kind).decode("ascii")
