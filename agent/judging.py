@@ -18,6 +18,7 @@ class Judged:
 
 async def judge(parts: Parts, rule: RuleView) -> Judged:
     """What is known of a rule's reach at this moment; without the counts of calls, its digits alone."""
+    await parts.collector.watches(rule.id)
     try:
         preview = await parts.previews.of_rule(rule)
     except TrafficUnavailable:

@@ -83,6 +83,8 @@ class Collector:
         self._changed = asyncio.Event()
         self._changed.set()
         self._read_s = 0.0
+        self._running = False
+        self._told: frozenset[str] = frozenset()
         self._tended: int | None = None
         self.watched = Watched({}, Allowed(()))
         self.nodes = {node.name: NodeState(node.name) for node in self._roster}
@@ -102,6 +104,7 @@ class Collector:
 
     async def run(self) -> None:
         """Collect for ever. Returns only when cancelled."""
+        self._running = True
         while True:
             await self.round()
             with contextlib.suppress(TimeoutError):
@@ -128,6 +131,7 @@ class Collector:
                 await self._read_rules()
             questions = self.watched.questions
             await asyncio.gather(*(self._visit(node, questions) for node in self._roster))
+            self._told = frozenset(question["id"] for question in questions)
             await self._tend()
         except LedgerUnavailable as error:
             _log.error("ledger.unavailable", error=str(error))
@@ -230,6 +234,21 @@ class Collector:
         await self._store.ask(TrafficStore.roll_up, now - self._settings.minutes_h * HOUR)
         await self._store.ask(TrafficStore.expire, now - self._settings.keep_days * 24 * HOUR)
         self._tended = now
+
+    async def watches(self, rule: str, seconds: float = 1.0) -> bool:
+        """Whether the nodes were told to count this rule, waiting so long at most: what a rule stops before that is no
+        evidence for the brake.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._running and not self._is_told(rule):
+                    self.awake.clear()
+                    await self.awake.wait()
+        return self._is_told(rule)
+
+    def _is_told(self, rule: str) -> bool:
+        watched = self.watched.rules.get(rule)
+        return watched is not None and watched[1].watch in self._told
 
     async def news(self, seconds: float) -> None:
         """Wait for the next round, so long at most."""

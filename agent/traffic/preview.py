@@ -227,9 +227,7 @@ def _silent(known: Known, first: int, before: int, trunk: str | None) -> bool:
 
 
 def _sum(kinds: Kinds, points: Iterable[Point]) -> Counts:
-    whole = Counts()
-    for point in points:
-        whole = whole.plus(point.counts)
+    whole = Counts(*map(sum, zip(*(point.counts for point in points), strict=True)))
     if kinds == "both":
         return whole
     return whole._replace(messages=0) if kinds == "call" else whole._replace(calls=0)

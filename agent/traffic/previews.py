@@ -12,8 +12,9 @@ from agent.traffic.countries import also_covers
 from agent.traffic.counts import MINUTE_MS
 from agent.traffic.preview import Window, better, chart, exactness, first_minute, promised, windows
 from agent.traffic.reading import Reading, read
-from agent.traffic.scope import Kinds, Scope
+from agent.traffic.scope import Kinds
 from agent.traffic.sketch import MakeSketch
+from agent.traffic.store import TrafficStore
 from agent.traffic.thread import TrafficThread
 from agent.traffic.width import why_wide
 from agent.views import mask, rule_record
@@ -53,8 +54,9 @@ class Previews:
     async def chart(self, rule: RuleView, window: Window) -> dict[str, Any]:
         """The course of a rule's traffic over a window."""
         scope = self._collector.watched.allowed.scope(rule.subject, rule.trunks, rule.kinds)
-        found, now_ms = await self._read(scope, by_watch=True)
-        now = now_ms // MINUTE_MS
+        now_ms = int(self._clock() * 1000)
+        now, nodes = now_ms // MINUTE_MS, list(self._collector.nodes)
+        found = await self._store.ask(read, scope, now, nodes, sketches=False)
         told = better(scope, found.digits, found.watched, first_minute(window, now), now)
         return {"rule": rule.id, "data": exactness(scope, found.digits, found.watched), **chart(told, window, now_ms)}
 
@@ -70,8 +72,14 @@ class Previews:
     ) -> dict[str, Any]:
         allowed = self._collector.watched.allowed
         scope = allowed.scope(subject, trunks, kinds, exceptions)
-        found, now_ms = await self._read(scope, by_watch)
-        now = now_ms // MINUTE_MS
+        now_ms = int(self._clock() * 1000)
+        now, nodes = now_ms // MINUTE_MS, list(self._collector.nodes)
+
+        def work(store: TrafficStore) -> tuple[Reading, dict[str, Any]]:
+            found = read(store, scope, now, nodes, by_watch=by_watch)
+            return found, windows(scope, found.digits, found.watched, found.everything, now_ms, self._make)
+
+        found, figures = await self._store.ask(work)  # uniting sketches takes too long for the loop
         told = better(scope, found.digits, found.watched, first_minute("day", now), now)
         record: dict[str, Any] = {
             "subject": mask(scope.subject),
@@ -82,17 +90,12 @@ class Previews:
             "watched_since": None if told.since is None else _time(told.since * MINUTE_MS),
             "fresh_s": _rounded(self._collector.fresh_s()),
             "nodes": self._nodes(),
-            "windows": windows(scope, found.digits, found.watched, found.everything, now_ms, self._make),
+            "windows": figures,
             "expected": promised(scope, found.digits, found.watched, now),
             "also_covers": [asdict(covered) for covered in also_covers(scope.subject)],
             "exceptions": [rule_record(rule) for rule in allowed.inside(scope.subject, scope.trunks, scope.kinds)],
         }
         return {**record, "wide": list(why_wide(scope.subject, action, scope.trunks, record, self._settings))}
-
-    async def _read(self, scope: Scope, by_watch: bool) -> tuple[Reading, int]:
-        now_ms = int(self._clock() * 1000)
-        nodes = list(self._collector.nodes)
-        return await self._store.ask(read, scope, now_ms // MINUTE_MS, nodes, by_watch=by_watch), now_ms
 
     def _nodes(self) -> list[dict[str, Any]]:
         now_ms = self._clock() * 1000

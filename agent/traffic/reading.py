@@ -18,11 +18,19 @@ class Reading:
     everything: Known
 
 
-def read(store: TrafficStore, scope: Scope, now: int, nodes: Sequence[str], *, by_watch: bool = True) -> Reading:
+def read(
+    store: TrafficStore,
+    scope: Scope,
+    now: int,
+    nodes: Sequence[str],
+    *,
+    by_watch: bool = True,
+    sketches: bool = True,
+) -> Reading:
     """What these nodes counted until the minute `now`; without `by_watch` the scope's watch is not looked at."""
     since = first_minute("week", now)
 
-    def known(keys: Keys, key: str, trunks: Sequence[str], sketches: bool = True) -> Known:
+    def known(keys: Keys, key: str, trunks: Sequence[str], sketches: bool) -> Known:
         return Known(
             store.points(keys, since, trunks),
             store.sketches(keys, since // HOUR, trunks) if sketches else {},
@@ -31,7 +39,7 @@ def read(store: TrafficStore, scope: Scope, now: int, nodes: Sequence[str], *, b
         )
 
     return Reading(
-        known(scope.digits, ALL, scope.trunks),
-        known(scope.watched, scope.watch, scope.trunks) if by_watch else Known((), {}, (), len(nodes)),
-        known(Keys.one(ALL), ALL, (), sketches=False),
+        known(scope.digits, ALL, scope.trunks, sketches),
+        known(scope.watched, scope.watch, scope.trunks, sketches) if by_watch else Known((), {}, (), len(nodes)),
+        known(Keys.one(ALL), ALL, (), False),
     )

@@ -337,8 +337,10 @@ async def test_a_new_rule_is_watched_within_a_moment_not_at_the_next_round(world
     collecting = asyncio.create_task(world.collector.run())
     await world.collector.news(5)
     asked = len(world.nodes["gw1"].asked)
-    await world.propose("+7701*")
-    await until(lambda: world.nodes["gw1"].watching)
+    rule = await world.propose("+7701*")
+    assert not await world.collector.watches(rule.id, 0)
+    assert await world.collector.watches(rule.id, 10)
+    assert world.nodes["gw1"].watching
     assert len(world.nodes["gw1"].asked) == asked + 1
     world.collector.wake()  # an order, say: nothing else is to be watched
     await until(lambda: not world.collector._changed.is_set())
