@@ -54,7 +54,7 @@ class Looked:
     async def faults(self, *, axe: bool = True) -> list[str]:
         """What is wrong with the page as it stands."""
         page = self.page
-        found = [line for line in self.said if line.startswith(("error", "dialog")) and "status of 40" not in line]
+        found = [line for line in self.said if line.startswith(("error", "dialog")) and "status of 4" not in line]
         found += [f"policy: {line}" for line in await page.evaluate("window.broken ?? []")]
         title, content = await page.title(), await page.content()
         if re.search(r"\d", title):

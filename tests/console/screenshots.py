@@ -1,6 +1,7 @@
 """`make screenshots`: every page of the console as a person of the fitting role sees it, light and dark, into a folder.
 
-Run as a program. Two of the pictures are in the README; the others stay out of git.
+Run as a program: the folder, then paths if not all are wanted. Two of the pictures are in the README; the others stay
+out of git.
 """
 
 import asyncio
@@ -24,8 +25,8 @@ _SHY = ("/people", "/settings")
 """Pages that a supervisor does not see; an admin does."""
 
 
-async def main(folder: Path) -> None:
-    """Make the pictures."""
+async def main(folder: Path, only: list[str]) -> None:
+    """Make the pictures, of the paths in `only` if any are named."""
     switch = Switch()
     await switch.listen(("127.0.0.1", 0))
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,10 +40,10 @@ async def main(folder: Path) -> None:
             await asyncio.sleep(20)  # the charts have something to show
             for theme in ("light", "dark"):
                 for path in paths(scene):
-                    if path == "/":
+                    if path == "/" or (only and path not in only):
                         continue
                     role = Role.ADMIN if path.startswith(_SHY) else Role.SUPERVISOR
-                    for name, size in (("", DESK), ("-phone", PHONE)):
+                    for name, size in (("", DESK), ("-phone", PHONE))[: 2 if theme == "dark" else 1]:
                         async with open_as(chromium, scene, role, theme=theme, size=size) as looked:
                             await looked.go(path)
                             await looked.page.wait_for_timeout(1500)
@@ -76,4 +77,4 @@ def _name(path: str) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -2,6 +2,8 @@
 without JavaScript; and nothing that somebody else wrote becomes more than text.
 """
 
+import signal
+
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -113,8 +115,13 @@ async def test_the_wall_says_loudly_that_nothing_comes_any_more(scene: Scene, ch
     async with open_as(chromium, scene, Role.VIEWER) as looked:
         await looked.go("/wall")
         await expect(looked.page.locator("#chart-judged canvas")).to_be_visible(timeout=15_000)
-        await looked.page.evaluate("document.getElementById('wall').remove()")  # htmx lets the stream go
-        await expect(looked.page.locator("#stale")).to_be_visible(timeout=15_000)
+        agent = scene.stage.children["agent"].process
+        agent.send_signal(signal.SIGSTOP)
+        try:
+            await expect(looked.page.locator("#stale")).to_be_visible(timeout=15_000)
+        finally:
+            agent.send_signal(signal.SIGCONT)
+        await expect(looked.page.locator("#stale")).to_be_hidden(timeout=15_000)
 
 
 async def test_a_keyboard_is_enough(scene: Scene, chromium: Browser) -> None:
