@@ -103,7 +103,7 @@ class Node:
             "touching": self._tell_touching,
             "drain": self._take_drain,
             "undrain": self._take_drain,
-            **traffic.handlers(self._gateway, node.name, clock),
+            **traffic.handlers(self._gateway, node.name, clock, lambda: self._settings.count_traffic),
         }
         self._control = Control(node.control, handlers)
 

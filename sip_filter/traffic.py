@@ -20,11 +20,24 @@ _MOST = 2**53
 Handler = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
-def handlers(gateway: _core.Gateway, node: str, clock: Callable[[], float] = time.time) -> dict[str, Handler]:
-    """What answers `traffic` and `sketches` for the node of that name."""
+def handlers(
+    gateway: _core.Gateway,
+    node: str,
+    clock: Callable[[], float] = time.time,
+    counts: Callable[[], bool] = lambda: True,
+) -> dict[str, Handler]:
+    """What answers `traffic` and `sketches` for the node of that name.
+
+    While `counts` says no, both are refused: minutes in which nothing is counted must not look like silent ones.
+    """
+
+    def must_count() -> None:
+        if not counts():
+            raise AskError("not_counting", "gateway.count_traffic is off: this node counts no traffic")
 
     async def traffic(request: Mapping[str, Any]) -> Mapping[str, Any]:
         """The closed minutes after `after`, the open ones, and what is watched from now on."""
+        must_count()
         after = _whole(request, "after", 0)
         watches = request.get("watches")
         if watches is not None and not isinstance(watches, list):
@@ -38,6 +51,7 @@ def handlers(gateway: _core.Gateway, node: str, clock: Callable[[], float] = tim
 
     async def sketches(request: Mapping[str, Any]) -> Mapping[str, Any]:
         """The sketches of one hour, from a cursor on."""
+        must_count()
         hour = _whole(request, "hour", None)
         after = None if request.get("after") is None else min(_whole(request, "after", 0), 2**32 - 1)
         told = await asyncio.to_thread(gateway.sketches, hour, after)

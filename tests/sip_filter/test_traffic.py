@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sip_filter import traffic
 from sip_filter._core import Sketch
+from sip_filter.control import AskError
 from tests.sip_filter.peers import Bench, Message, Peer, respond, status
 
 RULES = (
@@ -228,3 +230,13 @@ def test_a_sketch_is_read_as_it_was_written_or_not_at_all() -> None:
     for text in (b"", b"P", one.to_bytes()[:-1], one.to_bytes() + b"\0", b"Q" + one.to_bytes()[1:]):
         with pytest.raises(ValueError, match="not a sketch"):
             Sketch(text)
+
+
+async def test_a_node_that_counts_nothing_says_so_instead_of_zero(bench: Bench) -> None:
+    counting = True
+    asked = traffic.handlers(bench.gateway, "gw1", counts=lambda: counting)
+    assert (await asked["traffic"]({"ask": "traffic"}))["node"] == "gw1"
+    counting = False
+    for question in ({"ask": "traffic"}, {"ask": "sketches", "hour": 1}):
+        with pytest.raises(AskError, match="count_traffic is off"):
+            await asked[str(question["ask"])](question)
