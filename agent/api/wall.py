@@ -1,7 +1,7 @@
 """The wall: one record of what everyone must see, and the same as a stream of events."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter
 from starlette.responses import StreamingResponse
@@ -11,6 +11,9 @@ from agent.api.bodies import TheParts
 from agent.wall import Wall
 
 router = APIRouter(tags=["wall"])
+
+LOOKS: Final = 300
+"""After so many a stream ends."""
 
 Reader = Annotated[Viewer, needs(Permission.SEE)]
 
@@ -23,10 +26,17 @@ async def wall(parts: TheParts, viewer: Reader) -> dict[str, Any]:
 
 @router.get("/events", response_class=StreamingResponse)
 async def events(parts: TheParts, viewer: Reader) -> StreamingResponse:
-    """Server-sent events: `wall` with the record, each second; its `point` continues the course of calls."""
+    """Server-sent events: `wall` with the record, each second; its `point` continues the course of calls.
+
+    It ends after five minutes, and who still may look connects again: whose session or token was ended can't.
+    """
     return StreamingResponse(_events(parts.wall), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 async def _events(wall: Wall) -> AsyncIterator[bytes]:
+    told = 0
     async for look in wall.follow():
         yield b"event: wall\nid: %d\ndata: %s\n\n" % (look.n, look.json)
+        told += 1
+        if told == LOOKS:
+            return

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from agent import api
 from agent.access import PeopleDoor, Role
 from agent.access.people_door import COOKIE
+from agent.api import wall as wall_api
 from agent.console import look
 from agent.console.page import House, Page
 from agent.console.static_files import Static
@@ -158,3 +159,10 @@ async def test_a_silent_wall_lets_its_viewers_go_at_the_end() -> None:
     ending = asyncio.ensure_future(anext(stream, None))
     wall.close()
     assert await asyncio.wait_for(ending, 5) is None
+
+
+async def test_the_apis_stream_ends_so_that_an_ended_session_can_t_look_on() -> None:
+    looks = [a_look(n) for n in range(1, wall_api.LOOKS + 50)]
+    got = [blob async for blob in wall_api._events(Looks(*looks))]
+    assert len(got) == wall_api.LOOKS
+    assert json.loads(got[0].split(b"data: ")[1])["nodes"]["items"][0]["node"] == "gw1"
