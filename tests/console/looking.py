@@ -123,6 +123,7 @@ def paths(scene: Scene) -> list[str]:
     samples = {
         "order": scene.orders["hostile"],
         "rule": scene.rules["shadowed"],
+        "clearance": scene.clearances["asked"],
         "name": "vina",
         "person": "vina",
     }

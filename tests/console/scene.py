@@ -64,7 +64,7 @@ class Signed:
 
 @dataclass
 class Scene:
-    """A seeded stage. `orders` and `rules` are ids by what they show."""
+    """A seeded stage. `orders`, `rules` and `clearances` are ids by what they show."""
 
     stage: Stage
     url: str
@@ -74,6 +74,7 @@ class Scene:
     signed: dict[Role, Signed] = field(default_factory=dict)
     orders: dict[str, str] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)
+    clearances: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     async def on(cls, stage: Stage, *, hostile: bool = True) -> Self:
@@ -81,6 +82,7 @@ class Scene:
         scene = cls(stage, f"http://{stage.console}", f" {ATTACK}" if hostile else "")
         await asyncio.gather(scene._people(), scene._orders())
         await scene._rules()
+        await scene._clearances()
         await scene._calls()
         return scene
 
@@ -181,6 +183,12 @@ class Scene:
             self.rules[name] = str((await operator.post("/v1/rules", body))["id"])
         for name, step in (("shadowed", "shadow"), ("enforced", "shadow"), ("enforced", "enforce")):
             await operator.post(f"/v1/rules/{self.rules[name]}/{step}", {"reason": "seen on the wall"})
+
+    async def _clearances(self) -> None:
+        operator = await self.sign_in(Role.OPERATOR)
+        evidence = {"reference": "KL-2026-7", "document": "ab12" * 16, "reason": f"holder has a passport{self.attack}"}
+        asked = await operator.post("/v1/clearances", {"number": CANARIES[0], **evidence})
+        self.clearances["asked"] = str(asked["id"])
 
     async def _calls(self) -> None:
         caller = Caller(self.stage.gateway)
