@@ -200,6 +200,8 @@ class Collector:
     def _note(self, state: NodeState, told: Told) -> None:
         if told.lost > (state.lost if state.run == told.run else 0):
             self._lost(f"node {state.name} had no room for {told.lost} counts of calls since it began")
+        if told.missed:
+            self._lost(f"{told.missed} minutes of what node {state.name} counted were asked for too late")
         state.newest_ms, state.run, state.lost = told.now_ms, told.run, told.lost
 
     async def _take_sketches(self, node: RosterNode, state: NodeState) -> None:

@@ -42,7 +42,7 @@ class Told:
     """What a node told: rows of the closed minutes `first` to `last` (both whole), and of those that are open.
 
     `run` names the node's counters: another one counts from zero. `watching` says since when each watch counts (Unix
-    milliseconds), `lost` how much had no room since the run began.
+    milliseconds), `lost` how much had no room since the run began, `missed` how many minutes it kept no longer.
     """
 
     node: str
@@ -53,6 +53,7 @@ class Told:
     rows: tuple[Row, ...]
     watching: Mapping[str, int]
     lost: int = 0
+    missed: int = 0
     cut: bool = False
 
     @property
@@ -71,15 +72,17 @@ def read_told(answer: Mapping[str, Any], after: int) -> Told:
     rows = [_row(columns, cells) for cells in (*answer["rows"], *answer["open"])]
     if strange := [row.minute for row in rows if not after < row.minute <= now_ms // MINUTE_MS]:
         raise ValueError(f"minute {strange[0]} is not after {after} and up to now")
+    began, kept_from = whole_minute(int(answer["began_ms"])), int(answer["kept_from"])
     return Told(
         node=str(answer["node"]),
         run=str(answer["run"]),
         now_ms=now_ms,
-        first=max(after + 1, int(answer["kept_from"]), whole_minute(int(answer["began_ms"]))),
+        first=max(after + 1, kept_from, began),
         last=last,
         rows=tuple(rows),
         watching={str(key): int(since) for key, since in answer["watching"].items()},
         lost=sum(map(int, answer["lost"].values())),
+        missed=max(0, kept_from - after - 1) if began <= after else 0,
         cut=cut,
     )
 

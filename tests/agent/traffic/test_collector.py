@@ -253,6 +253,21 @@ async def test_counts_that_a_node_lost_are_told_once(world: World) -> None:
     assert world.lost == ["node gw1 had no room for 4 counts of calls since it began"]
 
 
+async def test_minutes_that_a_node_keeps_no_longer_are_told_and_not_covered(world: World) -> None:
+    await world.turn(120)
+    world.nodes["gw1"].error = "busy"
+    for _ in range(3):
+        await world.turn(3_600)
+    world.nodes["gw1"].error = None
+    await world.turn()
+    assert world.lost == ["85 minutes of what node gw1 counted were asked for too late"]
+    await world.turn()
+    assert len(world.lost) == 1
+    world.nodes["gw2"].restart()
+    await world.turn(3_600)
+    assert len(world.lost) == 1, "what a node that began anew did not count is not lost"
+
+
 async def test_a_week_passes(world: World) -> None:
     calls = some_calls(3, 400, NOON, NOON + 9 * 24 * 60)
     node = world.nodes["gw1"]
