@@ -40,7 +40,7 @@ class Child:
         """Whether it has not ended."""
         return self.process.returncode is None
 
-    async def ready(self, probe: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
+    async def ready(self, probe: Callable[[], Awaitable[bool]], seconds: float = 90.0) -> None:
         """Wait until `probe` says yes. Raises ChildError when the child ends first or the time is over."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not await probe():
