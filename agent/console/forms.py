@@ -15,9 +15,12 @@ from starlette.requests import Request
 
 from agent.access import Door, Forbidden, NotSignedIn, Viewer
 from agent.access.people_door import CSRF_FIELD, same_origin
+from agent.masking import mask_reference
 
 FIELD: Final = CSRF_FIELD
 GUEST_COOKIE: Final = "palang_guest"
+_PLACE: Final = "after"
+"""The one word of a query that may be a large number of ours: how far a list was read."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -55,7 +58,9 @@ async def token(request: Request) -> str:
 
 
 async def check(request: Request) -> None:
-    """Let through what only reads, and forms of ours. Raises HTTPException 403."""
+    """Let through what only reads, and forms of ours. Raises HTTPException 403, 422 for a number in the address."""
+    if any(mask_reference(value) != value for name, value in request.query_params.items() if name != _PLACE):
+        raise HTTPException(422, "a number has no place in an address, which is kept and passed on: post it")
     if request.method in _SAFE:
         return
     if not same_origin(request, strictly=False):

@@ -72,7 +72,8 @@ def _forms(text: str) -> Iterator[str]:
     for form in _unescaped(text):
         yield form
         for token in set(_BASE64.findall(form)):
-            if decoded := _decoded(token):
+            decoded = _decoded(token)
+            if decoded and sum(map(str.isdigit, decoded)) >= RUN:
                 yield from _unescaped(decoded)
 
 

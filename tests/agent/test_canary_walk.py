@@ -36,7 +36,8 @@ VIEWERS = {
     "token": Viewer.of("prog", frozenset(Role), "token"),
 }
 ROOMY = {"per_hour": 100_000, "per_day": 100_000, "night_from": 0, "night_until": 0}
-QUICK = ("everything", "local")
+LOOKING = ("viewer", "auditor", "everything")
+ACTING = ("everything",)
 
 
 @dataclass
@@ -49,6 +50,7 @@ class World:
     log: io.StringIO
     seen: int = 0
     leaks: list[str] = field(default_factory=list)
+    clean: set[str | bytes] = field(default_factory=set, repr=False)
 
     def app(self, viewer: Viewer) -> ASGIApp:
         """Pages and API, as this viewer."""
@@ -67,10 +69,14 @@ class World:
         self.seen += 1
         parts = {"body": told.body, **{f"header {name}": value for name, value in told.headers}}
         for place, content in parts.items():
+            if content in self.clean:
+                continue
             found = self.canaries.found(content)
             if found:
                 where = f"{who}: {told.asked.method} {told.asked.path} -> {told.status}, {place}: {found}"
                 self.leaks.append(where)
+            else:
+                self.clean.add(content)
 
 
 @pytest.fixture
@@ -211,20 +217,20 @@ def test_the_walk_knows_every_route() -> None:
 
 @pytest.mark.timeout(300)
 async def test_nothing_that_leaves_has_a_number(world: World) -> None:
-    await _whole_walk(world, QUICK)
+    await _whole_walk(world, LOOKING, ACTING)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 async def test_nothing_that_leaves_has_a_number_whoever_asks(world: World) -> None:
-    await _whole_walk(world, tuple(VIEWERS))
+    await _whole_walk(world, tuple(VIEWERS), tuple(VIEWERS))
 
 
-async def _whole_walk(world: World, acting: tuple[str, ...]) -> None:
-    for who, viewer in VIEWERS.items():
-        app, steps = world.app(viewer), world.walk(world.app(viewer))
+async def _whole_walk(world: World, looking: tuple[str, ...], acting: tuple[str, ...]) -> None:
+    for who in looking:
+        app, steps = world.app(VIEWERS[who]), world.walk(world.app(VIEWERS[who]))
         for requests in (steps.of_api(acts=False), steps.of_pages(acts=False), steps.of_nothing()):
-            async for told in walk(app, requests, {"accept-language": "id" if who == "local" else "en"}):
+            async for told in walk(app, requests, {"accept-language": "id" if who == "auditor" else "en"}):
                 world.check(told, who)
     for who in acting:
         app, steps = world.app(VIEWERS[who]), world.walk(world.app(VIEWERS[who]))
