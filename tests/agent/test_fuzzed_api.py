@@ -26,7 +26,7 @@ from tests.agent.front_door import front_door
 from tests.agent.test_edge import free_port
 from tests.book import eventually
 
-EXAMPLES = 12
+EXAMPLES = 5
 WITHOUT_END = "/v1/events"
 EVERYBODY = replace(
     Viewer.of("sri", frozenset({Role.ADMIN, Role.SUPERVISOR}), "session", session="of-this-test"),
