@@ -10,7 +10,7 @@ import structlog
 
 from agent.alarms import Alarms
 from agent.ledger_thread import LedgerThread
-from sync.ledger import Ledger, LedgerUnavailable, RuleView
+from sync.ledger import Ledger, LedgerUnavailable
 
 _log = structlog.get_logger("palang.rules")
 
@@ -41,10 +41,3 @@ async def tick(ledger: LedgerThread, alarms: Alarms, now: datetime) -> None:
             within = "1 hour" if ending.hours == 1 else f"{ending.hours} hours"
             text = f"the enforcement of {ending.rule.id} ends within {within}; then it is in shadow"
             alarms.raise_("rule_expires", text, ending.rule.id)
-
-
-async def brake(ledger: LedgerThread, alarms: Alarms, rule: str, why: str, now: datetime) -> RuleView:
-    """Put an enforced NOC rule into shadow and page somebody. Raises LedgerError for what is not one."""
-    braked = await ledger.change(Ledger.brake, rule, why, now)
-    alarms.raise_("brake", f"{rule} is in shadow now: {why}", rule)
-    return braked

@@ -181,7 +181,7 @@ async def test_rules_are_listed_filtered_and_searched_a_page_at_a_time(tmp_path:
 # --- what happens by itself
 
 
-async def test_people_are_told_of_what_ends_lapses_and_is_braked(tmp_path: Path) -> None:
+async def test_people_are_told_of_what_ends_and_what_lapses(tmp_path: Path) -> None:
     async with api_house(tmp_path, ALWAYS_NIGHT) as house:
         now = datetime.now(UTC)
         alarms = Alarms(house.ledger, lambda: now)
@@ -196,8 +196,6 @@ async def test_people_are_told_of_what_ends_lapses_and_is_braked(tmp_path: Path)
         await rule_clock.tick(house.ledger, alarms, now + timedelta(hours=26))
         await rule_clock.tick(house.ledger, alarms, now + timedelta(hours=47, minutes=30))
         assert alarms.raised["rule_expires"] == 2
-        braked = await rule_clock.brake(house.ledger, alarms, narrow, "it stops 3 times its preview", now)
-        assert braked.mode == "shadow" and alarms.raised["brake"] == 1
 
 
 @pytest.mark.parametrize(
