@@ -40,7 +40,8 @@ class Palang:
         return out.decode() + err.decode()
 
     async def json(self, *words: str, stdin: str = "", exit_code: int = 0) -> Any:
-        return json.loads(await self(*words, "--json", stdin=stdin, exit_code=exit_code))
+        said = await self(*words, "--json", stdin=stdin, exit_code=exit_code)
+        return json.JSONDecoder().raw_decode(said)[0]  # behind it: what was said on stderr, such as a command's effect
 
 
 @pytest.fixture
