@@ -196,7 +196,13 @@ async def test_a_line_is_shown_only_to_the_one_it_was_written_for() -> None:
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/nowhere", 404), ("/broken", 500), (f"/{CANARY}", 404), (f"/orders/{CANARY}?q={CANARY}", 404)],
+    [
+        ("/nowhere", 404),
+        ("/broken", 500),
+        (f"/{CANARY}", 404),
+        (f"/orders/{CANARY}", 404),
+        (f"/orders?q={CANARY.replace('+', '%2B')}", 422),
+    ],
 )
 async def test_errors_are_pages_that_show_nothing_of_what_was_sent(
     browser: httpx.AsyncClient, path: str, status: int
