@@ -44,11 +44,14 @@ def up(
     regulator: Annotated[bool, typer.Option(help="Start the regulator's stand-in too.")] = True,
     switch: Annotated[str, typer.Option("--switch", help="The switch behind; else one that answers is started.")] = "",
     port: Annotated[int, typer.Option("--port", help="UDP port of the gateway on 127.0.0.1.")] = 5060,
+    console: Annotated[
+        str, typer.Option("--console", help="Where the console listens; empty: none.")
+    ] = "127.0.0.1:8443",
     as_json: Json = False,
 ) -> None:
     """Start the whole set on loopback and stay until Ctrl-C."""
     try:
-        asyncio.run(_up(folder.absolute(), regulator, switch, port, as_json))
+        asyncio.run(_up(folder.absolute(), regulator, switch, port, console, as_json))
     except (ChildError, ConfigError) as error:
         fail(str(error), UNUSABLE)
 
@@ -83,7 +86,7 @@ def check_config(file: Path, as_json: Json = False) -> None:
     show(record, as_json, lambda _: say(f"{file}: usable; {len(trunks)} trunks, {len(nodes)} nodes on the roster"))
 
 
-async def _up(folder: Path, regulator: bool, switch: str, port: int, as_json: bool) -> None:
+async def _up(folder: Path, regulator: bool, switch: str, port: int, console: str, as_json: bool) -> None:
     from agent.demo.phones import Switch
     from agent.stage import Stage
 
@@ -99,12 +102,14 @@ async def _up(folder: Path, regulator: bool, switch: str, port: int, as_json: bo
         behind = answering.address
     stop = asyncio.Event()
     stop_signals(stop.set)
-    async with Stage(folder, behind, with_regulator=regulator, gateway=("127.0.0.1", port)) as stage:
+    set_up = Stage(folder, behind, with_regulator=regulator, gateway=("127.0.0.1", port), console=console)
+    async with set_up as stage:
         record = {
             "gateway": "{}:{}".format(*stage.gateway),
             "caller": stage.caller,
             "switch": "{}:{}".format(*behind),
             "settings": str(stage.settings),
+            "console": f"http://{console}" if console else "",
         }
         show(record, as_json, _told)
         watch = asyncio.create_task(stage.watch())
@@ -121,4 +126,6 @@ async def _up(folder: Path, regulator: bool, switch: str, port: int, as_json: bo
 def _told(record: dict[str, str]) -> None:
     say(f"up: the gateway at udp:{record['gateway']} takes calls from {record['caller']}")
     say(f"the switch behind it is {record['switch']}; the settings are {record['settings']}")
+    if record["console"]:
+        say(f"the console is at {record['console']}; `palang admin create NAME` lets the first person in")
     say("try `palang status` and `palang regulator order block -` in this folder; Ctrl-C ends it")
