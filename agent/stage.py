@@ -95,6 +95,8 @@ _ONE_PERSON = """\
 # Who holds the set's socket is one person: no prefix that is taken at all is too wide for them.
 [width]
 digits = 1
+share = 1.0
+callers = 1000000000
 unknown_is_wide = false
 """
 

@@ -31,8 +31,8 @@ class As:
 
 
 def person(name: str, *roles: Role, stepped_up: bool = True, session: str | None = None) -> Viewer:
-    """Somebody signed in, with their second factor shown a moment ago."""
-    until = datetime.now(UTC) + timedelta(minutes=5) if stepped_up else None
+    """Somebody signed in, with their second factor shown: for the whole of a long run of tests."""
+    until = datetime.now(UTC) + timedelta(days=1) if stepped_up else None
     return Viewer.of(name, frozenset(roles), "session", session=session or f"{name}-1", stepped_up_until=until)
 
 

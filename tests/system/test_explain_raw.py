@@ -90,14 +90,14 @@ async def test_what_no_rule_decides(stage: Stage, raw: bytes, verdict: str, why:
 
 async def test_a_rule_and_its_exception(stage: Stage) -> None:
     async with stage.agent() as agent:
-        made = [
-            await agent.post("/v1/rules", {"subject": subject, "action": action, "mode": mode, "reason": "test"})
-            for subject, action, mode in (
-                ("+77", "reject", "enforce"),
-                ("+77017654321", "allow", "enforce"),
-                ("+86", "reject", "shadow"),
-            )
-        ]
+        made = []
+        for subject, action, step in (
+            ("+77", "reject", "enforce"),
+            ("+77017654321", "allow", "enforce"),
+            ("+86", "reject", "shadow"),
+        ):
+            made.append(await agent.post("/v1/rules", {"subject": subject, "action": action, "reason": "test"}))
+            await agent.post(f"/v1/rules/{made[-1]['id']}/{step}", {"reason": "test"})
 
         async def explained(caller: str) -> tuple[str, str]:
             raw = base64.b64encode(message(f"<sip:{caller}@b>")).decode()
