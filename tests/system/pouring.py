@@ -7,6 +7,7 @@ from typing import cast
 from tests.system.flood import invite
 
 Address = tuple[str, int]
+_T1 = 0.5
 _COPIED = (b"via:", b"from:", b"to:", b"call-id:", b"cseq:", b"record-route:")
 
 
@@ -43,6 +44,7 @@ class Pouring(asyncio.DatagramProtocol):
     def __init__(self, source: str, gateway: Address) -> None:
         self._source, self._gateway = source, gateway
         self._statuses: dict[str, int] = {}
+        self._open: dict[str, bytes] = {}
         self._changed = asyncio.Event()
         self._placed = 0
 
@@ -58,6 +60,7 @@ class Pouring(asyncio.DatagramProtocol):
         if status >= 200:
             call = data.lower().partition(b"call-id: ")[2].partition(b"\r\n")[0].decode()
             self._statuses.setdefault(call, status)
+            self._open.pop(call, None)
             self._changed.set()
 
     def close(self) -> None:
@@ -69,20 +72,22 @@ class Pouring(asyncio.DatagramProtocol):
         calls: list[str] = []
         async with asyncio.timeout(seconds):
             for caller in callers:
-                while len(calls) - self._answered(calls) >= window:
+                while len(self._open) >= window:
                     await self._more()
                 self._placed += 1
                 calls.append(f"poured-{port}-{self._placed}")
-                self.transport.sendto(invite(f"{host}:{port}", calls[-1], caller), self._gateway)
-            while self._answered(calls) < len(calls):
+                self._open[calls[-1]] = invite(f"{host}:{port}", calls[-1], caller)
+                self.transport.sendto(self._open[calls[-1]], self._gateway)
+            while self._open:
                 await self._more()
         return [self._statuses[call] for call in calls]
 
-    def _answered(self, calls: Sequence[str]) -> int:
-        """How many of them are: all but the last few, which are looked at."""
-        tail = calls[-256:]
-        return len(calls) - len(tail) + sum(call in self._statuses for call in tail)
-
     async def _more(self) -> None:
+        """Wait for an answer; what has none after T1 is sent again, as a user agent would (RFC 3261 17.1.1.2)."""
         self._changed.clear()
-        await self._changed.wait()
+        try:
+            async with asyncio.timeout(_T1):
+                await self._changed.wait()
+        except TimeoutError:
+            for datagram in self._open.values():
+                self.transport.sendto(datagram, self._gateway)
