@@ -12,7 +12,7 @@ from tests.book import eventually
 from tests.console.looking import Looked, open_as
 from tests.console.scene import Scene
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 NUMBER = "+6281366554433"
 LONG = 60_000

@@ -7,7 +7,7 @@ from agent.access import Role
 from tests.console.looking import PHONE, open_as
 from tests.console.scene import Scene
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 
 async def _propose(page: Page, subject: str) -> str:

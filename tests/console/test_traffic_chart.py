@@ -7,7 +7,7 @@ from agent.access import Role
 from tests.console.looking import open_as
 from tests.console.scene import Scene
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 
 async def test_a_rules_traffic_is_drawn_for_each_window(scene: Scene, chromium: Browser) -> None:
