@@ -5,6 +5,7 @@ A change may carry `If-Match` with the version that its author looked at; every 
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -152,15 +153,8 @@ async def shadow(
     response: Response,
 ) -> dict[str, Any]:
     """Count what the rule would do, and do nothing else."""
-    return _tagged(
-        await parts.ledger.change(
-            Ledger.shadow_rule,
-            *(rule, viewer.name, body.reason, datetime.now(UTC)),
-            expires_s=body.expires_s,
-            version=version,
-        ),
-        response,
-    )
+    act = partial(Ledger.shadow_rule, expires_s=body.expires_s)
+    return await _simply(act, parts, rule, viewer, body, version, response)
 
 
 @router.post("/{rule}/enforce")
@@ -188,15 +182,8 @@ async def renew(
     if found.mode == "enforce" and found.live:
         _must(viewer, Permission.ENFORCE)
         return await _enforce(parts, viewer, found, body, False, version, response)
-    return _tagged(
-        await parts.ledger.change(
-            Ledger.renew_rule,
-            *(rule, viewer.name, body.reason, datetime.now(UTC)),
-            expires_s=body.expires_s,
-            version=version,
-        ),
-        response,
-    )
+    act = partial(Ledger.renew_rule, expires_s=body.expires_s)
+    return await _simply(act, parts, rule, viewer, body, version, response)
 
 
 @router.post("/{rule}/disable")
