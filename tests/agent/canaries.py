@@ -17,6 +17,8 @@ from urllib.parse import quote, unquote_plus
 
 _BETWEEN = re.compile(r"(?<=\d)[-.()/_\s\u2010-\u2015\u00ad\u00a0\u200b-\u200d\u2060]+(?=\d)|(?<=\d)\)\s*\(?(?=\d)")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+_BY_CHANCE = re.compile(r"(?<=:[0-5][0-9])\.[0-9]{6}|\b(?=[0-9]*[a-f])[0-9a-f]{64}\b")
+"""A fraction of a second and a SHA-256 digest: so many leave that one would look like a number by and by."""
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 RUN = 7
 _POOL = 80
@@ -59,7 +61,7 @@ class Canaries:
     def found(self, content: str | bytes) -> list[str]:
         """The canaries that can be read in `content`."""
         text = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
-        return sorted({number for form in _forms(text) for number in self._in(form)})
+        return sorted({number for form in _forms(_BY_CHANCE.sub("", text)) for number in self._in(form)})
 
     def _in(self, text: str) -> Iterator[str]:
         for run in re.findall(rf"[0-9]{{{RUN},}}", text):

@@ -196,6 +196,15 @@ def test_a_canary_is_seen_in_every_form(form: int) -> None:
     assert canaries.found(f"+62 812-••••-•{number[-3:]} {number[:5]}••••• 2026-11-22T15:00:00Z") == []
 
 
+def test_no_moment_and_no_digest_is_taken_for_a_canary() -> None:
+    canaries = Canaries()
+    digits = canaries.take()[-8:]
+    digest = f"a{digits}".ljust(64, "c")
+    assert canaries.found(f"2026-11-22T15:00:{digits[:2]}.{digits[2:]}Z {digest}") == []
+    for near in (f"15:00 {digits[:2]}.{digits[2:]}", f"{digest}c", digest.replace("a", ".").replace("c", "0")):
+        assert canaries.found(near) != [], near
+
+
 async def test_the_reveal_that_is_allowed_shows_it_and_the_search_sees_that(world: World) -> None:
     path = f"/v1/reveals/{world.known['reveal']}"
     shown = await world.agent.http(TELLER).get(path)
