@@ -18,8 +18,8 @@ def main() -> None:
     from agent.cli.app import app
     from agent.cli.remote import in_front
 
-    sys.argv[1:] = in_front(sys.argv[1:])
-    app()
+    options, words = in_front(sys.argv[1:])
+    app(next(iter(words), None))([*options, *words])
 
 
 @contextmanager

@@ -103,8 +103,8 @@ def read_token(file: Path | None) -> str:
     return token
 
 
-def in_front(words: Iterable[str]) -> list[str]:
-    """The words of a command line with these options first, where the program expects them, wherever they stood."""
+def in_front(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """These options of a command line, which the program expects first, wherever they stood; and the other words."""
     first: list[str] = []
     rest: list[str] = []
     waiting = iter(words)
@@ -117,7 +117,7 @@ def in_front(words: Iterable[str]) -> list[str]:
             first.append(word)
         else:
             rest.append(word)
-    return first + rest
+    return first, rest
 
 
 def _is_loopback(host: str) -> bool:

@@ -125,7 +125,7 @@ def _exists(words: list[str]) -> bool:
     """Whether `palang WORDS…` is a command that has the options that are named."""
     if words[0] == "gateway":
         return words[1] in {"drain", "undrain"} and all(not w.startswith("-") or w == "--hop" for w in words[2:])
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app())
     while words and hasattr(command, "commands"):
         found = command.commands.get(words[0])
         if found is None:
