@@ -9,6 +9,8 @@ RUST := $(shell find sip_filter/rust -name target -prune -o \( -name '*.rs' -o -
 CORE := sip_filter/_core.abi3.so
 CONSOLE := agent/console
 VENDOR := $(CONSOLE)/static/vendor/installed
+# Compiling every module anew is half of a command's start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What `make fuzz` runs, each so long, from the vectors on.
 FUZZ ?= element frame message identity number list
@@ -46,7 +48,7 @@ rust-test:
 
 python-test: setup
 	@.ci/need $(TEST_PROGRAMS)
-	$(BIN)/python -P -m pytest -m "not slow"
+	$(BIN)/python -P -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: ## Fuzz each of FUZZ for SECONDS=600 (nightly Rust and cargo-fuzz)
 	@cargo +nightly --version >/dev/null 2>&1 || { echo "make fuzz needs nightly Rust: rustup toolchain install nightly" >&2; exit 1; }

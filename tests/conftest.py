@@ -6,6 +6,7 @@ No test is skipped for want of a server: without one it fails and says what to i
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -30,6 +31,17 @@ class Equal(Protocol):
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Schemathesis builds its requests when its file is found, for ten seconds: not where all of it is left out."""
+    quick = config.option.markexpr == "not slow"
+    return True if quick and collection_path.name == "test_fuzzed_api.py" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest first: begun last, one of them would be waited for alone."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
 
 
 @pytest.fixture
