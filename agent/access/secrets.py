@@ -10,6 +10,7 @@ import hmac
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 import pyotp
@@ -31,7 +32,6 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="passwords")
-        self._nobodys = self._hasher.hash(secrets.token_urlsafe())
 
     async def hash(self, password: str) -> str:
         """What is kept of a password."""
@@ -41,9 +41,14 @@ class Passwords:
         """Whether the password is the one that was kept. Where there is none it takes as long, and is False."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._matches, kept, password)
 
+    @cached_property
+    def _nobodys(self) -> str:
+        return self._hasher.hash(secrets.token_urlsafe())
+
     def _matches(self, kept: str | None, password: str) -> bool:
+        nobodys = self._nobodys  # made with the first password that is asked about, somebody's or nobody's
         try:
-            return self._hasher.verify(kept or self._nobodys, password) and kept is not None
+            return self._hasher.verify(kept or nobodys, password) and kept is not None
         except (VerificationError, InvalidHashError):
             return False
 
