@@ -10,6 +10,7 @@ import pytest_asyncio
 from agent.demo.phones import Caller, Switch
 from agent.stage import Stage
 from tests.system.conversation import ALWAYS_BLOCKED, Conversation
+from tests.system.palang import Palang
 
 _NO_BURST = "\n[gate]\nburst_floor = 1000000\nsecond_person = []\n"
 """The tests order more within an hour than the gate takes for ordinary, and come by the socket, which is one person."""
@@ -49,3 +50,10 @@ async def conversation(stage: Stage) -> AsyncIterator[Conversation]:
     with contextlib.suppress(asyncio.CancelledError):
         await watching
     caller.close()
+
+
+@shared
+async def palang(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Palang]:
+    """The command line, with the settings of this set."""
+    async with Palang(tmp_path_factory.mktemp("palang"), {"PALANG_CONFIG": str(stage.settings)}) as loaded:
+        yield loaded

@@ -22,7 +22,7 @@ from agent.demo.phones import Switch
 from agent.stage import NODE, Stage
 from tests.system.conftest import shared
 from tests.system.conversation import Conversation, eventually
-from tests.system.test_commands import Palang
+from tests.system.palang import Palang
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -55,11 +55,6 @@ async def supervisor(stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {made['token']}"}
     async with httpx.AsyncClient(base_url=f"http://{stage.console}", headers=headers) as http:
         yield http
-
-
-@pytest.fixture
-def palang(stage: Stage) -> Palang:
-    return Palang(stage)
 
 
 async def _state(stage: Stage, clearance: str, wanted: str) -> dict[str, Any]:

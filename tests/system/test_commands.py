@@ -1,52 +1,20 @@
 """The commands, as people and scripts run them, against the running set."""
 
-import asyncio
-import json
-import os
 import shutil
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agent.stage import NODE, TRUNK, Stage
-from tests.system.conversation import PALANG, Conversation, eventually
+from tests.system.conversation import Conversation, eventually
+from tests.system.palang import Palang
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BLOCKED = "+6281377700001"
 FREE = "+6281377700002"
 CANARY = "81377700001"
-
-
-class Palang:
-    """Runs `palang` on a stage's settings."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._environment = {**os.environ, "PALANG_CONFIG": str(stage.settings), "COLUMNS": "250"}
-
-    async def __call__(self, *words: str, stdin: str = "", exit_code: int = 0) -> str:
-        process = await asyncio.create_subprocess_exec(
-            str(PALANG),
-            *words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._environment,
-        )
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
-        assert process.returncode == exit_code, (words, process.returncode, out.decode(), err.decode())
-        return out.decode() + err.decode()
-
-    async def json(self, *words: str, stdin: str = "", exit_code: int = 0) -> Any:
-        said = await self(*words, "--json", stdin=stdin, exit_code=exit_code)
-        return json.JSONDecoder().raw_decode(said)[0]  # behind it: what was said on stderr, such as a command's effect
-
-
-@pytest.fixture
-def palang(stage: Stage) -> Palang:
-    return Palang(stage)
 
 
 async def test_from_ticket_to_closed(conversation: Conversation, palang: Palang) -> None:
@@ -222,11 +190,7 @@ async def test_status_tells_healthy_degraded_and_down(conversation: Conversation
     await stage.children["redis"].kill()
 
     async def health(code: int) -> bool:
-        process = await asyncio.create_subprocess_exec(
-            str(PALANG), "status", env={**os.environ, "PALANG_CONFIG": str(stage.settings)},
-            stdout=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        return await process.wait() == code
+        return (await palang.run("status"))[0] == code
 
     await eventually(lambda: health(1), "degraded without Redis", 15)
     assert "Redis is away" in await palang("status", exit_code=1)

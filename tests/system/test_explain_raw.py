@@ -9,7 +9,7 @@ from agent.client import ApiError
 from agent.raw_message import MOST_RAW, mask_written
 from agent.stage import TRUNK, Stage
 from tests.system.conversation import Conversation
-from tests.system.test_commands import Palang
+from tests.system.palang import Palang
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,11 +29,6 @@ def message(caller: str, *more: str, method: str = "INVITE", to: str = "+6221500
         "Content-Length: 0",
     ]
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-@pytest.fixture
-def palang(stage: Stage) -> Palang:
-    return Palang(stage)
 
 
 async def test_a_message_is_explained(conversation: Conversation, palang: Palang, tmp_path: Path) -> None:
