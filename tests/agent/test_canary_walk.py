@@ -200,9 +200,17 @@ def test_no_moment_and_no_digest_is_taken_for_a_canary() -> None:
     canaries = Canaries()
     digits = canaries.take()[-8:]
     digest = f"a{digits}".ljust(64, "c")
-    assert canaries.found(f"2026-11-22T15:00:{digits[:2]}.{digits[2:]}Z {digest}") == []
-    for near in (f"15:00 {digits[:2]}.{digits[2:]}", f"{digest}c", digest.replace("a", ".").replace("c", "0")):
-        assert canaries.found(near) != [], near
+    of_ours = (
+        f"2026-11-22T15:00:{digits[:2]}.{digits[2:]}Z",
+        f"17{digits}",
+        f"[1799999,17{digits}.5,17{digits}000]",
+        digest,
+    )
+    for known in of_ours:
+        assert canaries.found(known) == [], known
+    near = (f"15:00 {digits[:2]}.{digits[2:]}", f"17{digits}0", f"27{digits}", f"{digest}c", digest[:31])
+    for other in near:
+        assert canaries.found(other) != [], other
 
 
 async def test_the_reveal_that_is_allowed_shows_it_and_the_search_sees_that(world: World) -> None:
