@@ -7,6 +7,8 @@ tests, the console and docs/clearance-life.md read this one table; an event that
 from enum import StrEnum
 from typing import Final
 
+from sync.life import Life
+
 
 class State(StrEnum):
     """Where a clearance stands. NEW is the moment before its first commit; it is never stored."""
@@ -49,15 +51,6 @@ class Effect(StrEnum):
     """End the rules on exactly this number, make the exception, publish."""
     CONFIRM = "confirm"
     """Queue a confirmation with the new state as its status, for each order whose block was lifted."""
-
-
-class IllegalEventError(Exception):
-    """The event can't happen to a clearance in this state."""
-
-    def __init__(self, state: State, event: Event) -> None:
-        super().__init__(f"a clearance that is {state} can't take the event {event}")
-        self.state = state
-        self.event = event
 
 
 _S, _E, _F = State, Event, Effect
@@ -118,13 +111,8 @@ TABLE: Final[dict[State, dict[Event, tuple[State, frozenset[Effect]]]]] = {
     },
 }
 
-
-def step(state: State, event: Event) -> tuple[State, frozenset[Effect]]:
-    """The next state and the effects. Raises IllegalEventError where the table has no such cell."""
-    try:
-        return TABLE[state][event]
-    except KeyError:
-        raise IllegalEventError(state, event) from None
+_LIFE: Final = Life("a clearance", TABLE)
+step: Final = _LIFE.step
 
 
 def render() -> str:
@@ -139,13 +127,7 @@ def render() -> str:
         "|---|---|",
     ]
     lines += [f"| {state} | {MEANING[state]} |" for state in State if state is not State.NEW]
-    lines += ["", "| state | event | next state | effects |", "|---|---|---|---|"]
-    for state, row in TABLE.items():
-        for event, (after, effects) in row.items():
-            done = ", ".join(sorted(effects)) or "none"
-            lines.append(f"| {state} | {event} | {after} | {done} |")
-    lines += ["", "| event | what it is |", "|---|---|"]
-    lines += [f"| {event} | {_HAPPENS[event]} |" for event in Event]
+    lines += ["", *_LIFE.render(_HAPPENS)]
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,8 @@ is illegal there and raises. Effects are done by the ledger in the transaction t
 from enum import StrEnum
 from typing import Final
 
+from sync.life import Life
+
 
 class State(StrEnum):
     """Where an order stands. NEW is the moment before its first commit; it is never stored."""
@@ -51,15 +53,6 @@ class Effect(StrEnum):
     """Queue a confirmation with the new state as its status."""
     RECORD = "record"
     """Keep the receipt: the confirmation is not sent again."""
-
-
-class IllegalEventError(Exception):
-    """The event can't happen to an order in this state."""
-
-    def __init__(self, state: State, event: Event) -> None:
-        super().__init__(f"an order that is {state} can't take the event {event}")
-        self.state = state
-        self.event = event
 
 
 OPEN: Final = frozenset(
@@ -156,13 +149,8 @@ TABLE: Final[dict[State, dict[Event, tuple[State, frozenset[Effect]]]]] = {
     },
 }
 
-
-def step(state: State, event: Event) -> tuple[State, frozenset[Effect]]:
-    """The next state and the effects. Raises IllegalEventError where the table has no such cell."""
-    try:
-        return TABLE[state][event]
-    except KeyError:
-        raise IllegalEventError(state, event) from None
+_LIFE: Final = Life("an order", TABLE)
+step: Final = _LIFE.step
 
 
 def render() -> str:
@@ -174,15 +162,8 @@ def render() -> str:
         "first commit; `refused`, `expired` and `cleared` are final, `closed` unless the order itself has an end or a",
         "clearance (clearance-life.md) lifts what it blocks; the clearance has confirmations of its own.",
         "",
-        "| state | event | next state | effects |",
-        "|---|---|---|---|",
+        *_LIFE.render(_MEANING),
     ]
-    for state, row in TABLE.items():
-        for event, (after, effects) in row.items():
-            done = ", ".join(sorted(effects)) or "none"
-            lines.append(f"| {state} | {event} | {after} | {done} |")
-    lines += ["", "| event | what it is |", "|---|---|"]
-    lines += [f"| {event} | {_MEANING[event]} |" for event in Event]
     return "\n".join(lines) + "\n"
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from sip_filter.number import Number, parse_subject
 from sync import schema
-from sync.clearance_life import AWAITING_PROOF, UNSETTLED, Effect, Event, IllegalEventError, State, step
+from sync.clearance_life import AWAITING_PROOF, UNSETTLED, Effect, Event, State, step
 from sync.contract import Clearance, Coverage, Proof
 from sync.journal import canonical
 from sync.ledger import confirmations, life, proofs, requests, rule_steps, rules, stories, subjects
@@ -33,6 +33,7 @@ from sync.ledger.views import (
     RequestView,
     RuleView,
 )
+from sync.life import IllegalEventError
 from sync.order_life import State as OrderState
 from sync.rule_life import Step
 

@@ -10,13 +10,13 @@ from sync.clearance_life import (
     UNSETTLED,
     Effect,
     Event,
-    IllegalEventError,
     State,
     render,
     step,
 )
 from sync.contract import Confirmation
 from sync.contract_docs import DOCS
+from sync.life import IllegalEventError
 
 # Written out a second time on purpose: a change of the table has to be meant.
 LEGAL = {

@@ -4,7 +4,8 @@ import pytest
 
 from sync.contract import Confirmation
 from sync.contract_docs import DOCS
-from sync.order_life import AWAITING_PROOF, OPEN, TABLE, Effect, Event, IllegalEventError, State, render, step
+from sync.life import IllegalEventError
+from sync.order_life import AWAITING_PROOF, OPEN, TABLE, Effect, Event, State, render, step
 
 # Written out a second time on purpose: a change of the table has to be meant.
 LEGAL = {

@@ -139,9 +139,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("clearance IS NOT NULL"),
     )
     op.drop_index("rules_by_order", "rules")
-    op.create_index(
-        "rules_by_order", "rules", ["order_id"], unique=False, sqlite_where=sa.text("order_id IS NOT NULL")
-    )
+    op.create_index("rules_by_order", "rules", ["order_id"], unique=False, sqlite_where=sa.text("order_id IS NOT NULL"))
     op.create_index(
         "rules_of_noc",
         "rules",
