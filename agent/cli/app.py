@@ -39,7 +39,7 @@ _COMMANDS: Final = {
 
 
 def app(word: str | None = None) -> typer.Typer:
-    """The program: with the command of this first word alone, which starts in half the time, or else with all."""
+    """The program: with the command of this first word alone, which starts sooner, or else with all."""
     made = typer.Typer(
         no_args_is_help=True,
         callback=remote.choose,
