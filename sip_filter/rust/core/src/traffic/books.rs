@@ -16,8 +16,6 @@ use crate::number::Number;
 const GRACE: u64 = 1_000;
 /// Milliseconds after which what became of a call is counted: by then the call itself has come from its thread.
 const PATIENCE: u64 = 300;
-/// Milliseconds between looks at what waits for that.
-const LOOK: u64 = 100;
 /// Things that became of calls and wait for that, at most.
 const MOST_WAITING: usize = 1 << 17;
 /// A clock that is put back by more milliseconds than these begins the counts anew.
@@ -117,18 +115,8 @@ pub struct Books {
     calls: Calls,
     /// Calls that are being folded, and will be remembered in one go.
     begun: Vec<Begun>,
-    waiting: Vec<Became>,
-    /// When it was last looked through.
-    looked: u64,
+    waiting: Vec<Record>,
     lost: Lost,
-}
-
-/// What became of a call, as long as it waits.
-#[derive(Clone, Copy)]
-struct Became {
-    now: u64,
-    transaction: u64,
-    what: What,
 }
 
 #[derive(Default)]
@@ -164,7 +152,6 @@ impl Books {
             calls: Calls::new(REMEMBERED),
             begun: Vec::new(),
             waiting: Vec::new(),
-            looked: 0,
             lost: Lost::default(),
         }
     }
@@ -233,11 +220,7 @@ impl Books {
                 }
                 What::Also => {}
                 What::Rang | What::Answered | What::Cancelled if self.waiting.len() < MOST_WAITING => {
-                    self.waiting.push(Became {
-                        now: record.now,
-                        transaction: record.transaction,
-                        what: record.what,
-                    });
+                    self.waiting.push(*record);
                 }
                 What::Rang | What::Answered | What::Cancelled => self.lost.records += 1,
             }
@@ -249,9 +232,30 @@ impl Books {
     /// Counts what was waiting, and closes what has ended.
     pub fn settle(&mut self, now: u64, wall: u64) {
         self.fold(&[], now, wall);
-        if self.looked + LOOK <= now {
-            self.looked = now;
-            self.count_what_became(now, wall);
+        let is_due = |record: &Record| record.now + PATIENCE <= now;
+        let mut due: Vec<Record> = self
+            .waiting
+            .iter()
+            .filter(|record| is_due(record))
+            .copied()
+            .collect();
+        if !due.is_empty() {
+            self.waiting.retain(|record| !is_due(record));
+            due.sort_by_key(|record| (record.now, record.what as u8));
+            for record in due {
+                let Some((code, set, column)) = self.calls.tell(record.transaction, record.what, record.now)
+                else {
+                    continue;
+                };
+                let at = wall.saturating_sub(now.saturating_sub(record.now));
+                let minute = self.minutes.at(at / MINUTE);
+                self.lost.rows += u64::from(!minute.add(code, &[column]));
+                let (trunk, _) = parts(code);
+                for handle in self.watching.set_of(set) {
+                    let kept = minute.add(super::code(trunk, *handle), &[column]);
+                    self.lost.rows += u64::from(!kept);
+                }
+            }
         }
         let ended = (wall.saturating_sub(GRACE) / MINUTE).saturating_sub(1);
         if ended > self.minutes.closed_to() {
@@ -261,32 +265,6 @@ impl Books {
                 self.sketch_bytes -= self.hours.remove(0).size();
             }
             self.hours_from = self.hours_from.max(from);
-        }
-    }
-
-    fn count_what_became(&mut self, now: u64, wall: u64) {
-        let is_due = |became: &Became| became.now + PATIENCE <= now;
-        let mut due: Vec<Became> = self
-            .waiting
-            .iter()
-            .filter(|became| is_due(became))
-            .copied()
-            .collect();
-        self.waiting.retain(|became| !is_due(became));
-        due.sort_by_key(|became| (became.now, became.what as u8));
-        for became in due {
-            let Some((code, set, column)) = self.calls.tell(became.transaction, became.what, became.now)
-            else {
-                continue;
-            };
-            let at = wall.saturating_sub(now.saturating_sub(became.now));
-            let minute = self.minutes.at(at / MINUTE);
-            self.lost.rows += u64::from(!minute.add(code, &[column]));
-            let (trunk, _) = parts(code);
-            for handle in self.watching.set_of(set) {
-                let kept = minute.add(super::code(trunk, *handle), &[column]);
-                self.lost.rows += u64::from(!kept);
-            }
         }
     }
 
