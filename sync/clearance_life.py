@@ -111,7 +111,7 @@ TABLE: Final[dict[State, dict[Event, tuple[State, frozenset[Effect]]]]] = {
     },
 }
 
-_LIFE: Final = Life("a clearance", TABLE)
+_LIFE: Final = Life("a clearance", Event, TABLE)
 step: Final = _LIFE.step
 
 

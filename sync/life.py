@@ -25,9 +25,10 @@ class IllegalEventError(Exception):
 
 @dataclass(frozen=True)
 class Life(Generic[S, E, F]):
-    """The life of `thing`, which has its article."""
+    """The life of `thing`, which has its article, and all that can happen to it."""
 
     thing: str
+    events: type[E]
     table: Mapping[S, Mapping[E, tuple[S, frozenset[F]]]]
 
     def step(self, state: S, event: E) -> tuple[S, frozenset[F]]:
@@ -44,4 +45,4 @@ class Life(Generic[S, E, F]):
             for event, (after, effects) in row.items():
                 yield f"| {state} | {event} | {after} | {', '.join(sorted(effects)) or 'none'} |"
         yield from ("", "| event | what it is |", "|---|---|")
-        yield from (f"| {event} | {meaning} |" for event, meaning in meanings.items())
+        yield from (f"| {event} | {meanings[event]} |" for event in self.events)

@@ -149,7 +149,7 @@ TABLE: Final[dict[State, dict[Event, tuple[State, frozenset[Effect]]]]] = {
     },
 }
 
-_LIFE: Final = Life("an order", TABLE)
+_LIFE: Final = Life("an order", Event, TABLE)
 step: Final = _LIFE.step
 
 
