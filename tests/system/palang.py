@@ -29,7 +29,7 @@ for line in sys.stdin:
             os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), descriptor)
         os.environ.update(asked["environment"])
         sys.argv = ["palang", *asked["words"]]
-        main()
+        sys.exit(main())
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
