@@ -1,7 +1,7 @@
 """Changes the list as fast as its writer can: `changer.py LIVE STATE`; 1,000 changes a revision.
 
-It takes numbers in and out again that nobody calls from, says when it has begun, and at the end of stdin how many
-changes were applied.
+It takes numbers in and out again that nobody calls from, says when it begins, and at the end of stdin how many changes
+were applied: one revision at least, however short the run.
 """
 
 import select
@@ -19,10 +19,12 @@ def main() -> None:
     epoch, first = writer.revision
     print("changing", flush=True)
     n = first
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    while True:
         turn = (n - first) % 2
         n += 1
         writer.apply(epoch, n, gone if turn else entries, digests[turn], 0)
+        if select.select([sys.stdin], [], [], 0)[0]:
+            break
     print((n - first) * 1_000, flush=True)
     if (n - first) % 2:
         writer.apply(epoch, n + 1, gone, digests[1], 0)

@@ -99,7 +99,7 @@ def _changing(stand: Stand) -> Iterator[None]:
         yield
         changes = int(process.communicate("")[0] or 0)
     if not changes:
-        raise BenchError("the list was not changed during a run that it should have been")
+        raise BenchError(f"the list's writer ended with {process.returncode} during a run beside it")
 
 
 def echo(stand: Stand) -> list[Server]:

@@ -21,6 +21,11 @@ CALLS = 200
 REFUSED, ANSWERED, ECHOED = {"603": CALLS}, {"180": CALLS, "200": CALLS}, {"0": CALLS}
 
 
+@pytest.fixture(autouse=True)
+def _beside_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALANG_BENCH_SHARED", "1")
+
+
 @pytest.fixture(scope="module")
 def programs() -> dict[str, str]:
     return load.build("dev")
