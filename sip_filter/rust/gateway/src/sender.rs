@@ -333,6 +333,8 @@ fn slot(to: SocketAddr, local: usize, size: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::socket::{bind, Receiver, PATIENCE};
 
@@ -374,10 +376,24 @@ mod tests {
         assert_eq!(sizes(&sockets[0]), (0..BATCH + 3).chain([4]).collect::<Vec<_>>());
     }
 
+    /// Two sockets of which datagrams of these sizes have slots of their own: ports come by chance, and slots with them.
+    fn apart(sizes: [usize; 2]) -> [UdpSocket; 2] {
+        for _ in 0..100 {
+            let peers = [0; 2].map(|_| bind("127.0.0.1:0".parse().unwrap(), false).unwrap());
+            let slots = peers
+                .iter()
+                .flat_map(|peer| sizes.map(|size| slot(peer.local_addr().unwrap(), 0, size)));
+            if slots.collect::<HashSet<_>>().len() == 4 {
+                return peers;
+            }
+        }
+        panic!("no two ports are apart");
+    }
+
     #[test]
     fn equal_ones_leave_together_and_arrive_as_they_are() {
         let sockets = [bind("127.0.0.1:0".parse().unwrap(), false).unwrap()];
-        let peers = [0; 2].map(|_| bind("127.0.0.1:0".parse().unwrap(), false).unwrap());
+        let peers = apart([500, 600]);
         let mut sender = Sender::default();
         for i in 0..200u8 {
             let to = peers[usize::from(i % 2)].local_addr().unwrap();
@@ -417,9 +433,8 @@ mod tests {
 
     #[test]
     fn what_was_forwarded_keeps_its_order() {
-        let sockets = [bind("127.0.0.1:0".parse().unwrap(), false).unwrap()];
-        let here = sockets[0].local_addr().unwrap();
-        let other = "127.0.0.1:9".parse().unwrap();
+        let sockets = apart([0, 300]); // Of those that are kept in order and of the others.
+        let [here, other] = [0, 1].map(|i| sockets[i].local_addr().unwrap());
         let mut sender = Sender::default();
         let wanted = [300, 300, 200, 300, 300, 300, 200];
         for size in wanted {
