@@ -13,6 +13,7 @@ use std::time::Duration;
 use palang_core::counter::Counter;
 
 use crate::checks::Checker;
+use crate::said::say;
 use crate::worker::{Counts, Desk, Shared};
 use crate::{stream, worker};
 
@@ -244,7 +245,8 @@ impl House {
         old.post.pulse().closed.store(true, Relaxed);
         self.hung.push(old);
         self.books.counts.add(Counter::WorkerHung, 1);
-        eprintln!("palang: {name} shows no sign of life; a new thread has taken over");
+        let effect = "a new thread has taken over";
+        say("node.worker_hung", &[("worker", &name), ("effect", &effect)]);
     }
 
     fn hire(&self, post: &Post) -> io::Result<Staffed> {

@@ -11,6 +11,7 @@ mod lanes;
 mod mail;
 #[cfg(test)]
 mod restart_tests;
+mod said;
 mod sender;
 mod settings;
 mod sights;
@@ -42,6 +43,8 @@ use palang_core::transport::Local;
 use palang_maps::Reader;
 
 use house::{Books, House, Post, Pulse};
+use said::say;
+pub use said::tell_panics_by_place;
 use settings::Settings;
 pub use settings::{own_plans, plan_named, Wrong};
 pub use sights::{Fate, Sight};
@@ -368,7 +371,7 @@ impl State {
         let element = self.shared.element();
         for socket in &*self.sockets {
             if let Err(error) = lanes::steer(socket, self.shape, &element.setup) {
-                eprintln!("palang: sources share one queue: {error}");
+                say("node.sources_share_a_queue", &[("error", &error)]);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! What other threads want to send over a connection reaches it as [`Letter`]s by [`Mail`].
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::mem::take;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -23,6 +24,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use crate::connection::{Connection, Opening, Side, HIGH_WATER, MOST_UNSENT};
 use crate::house::Pulse;
 use crate::mail::Letter;
+use crate::said::say;
 use crate::sender::Sender;
 use crate::socket::PATIENCE;
 use crate::tls_client::Client;
@@ -304,9 +306,7 @@ impl<'a> Streams<'a> {
                         let local = listener.local;
                         self.count(Counter::AcceptError, 1);
                         let name = self.element.setup.locals[local];
-                        let what =
-                            format!("{name} can't take connections: {error}; it tries again every {REST:?}");
-                        self.say(&what, now);
+                        self.tell("node.no_connections", &name, &error, REST, now);
                         return;
                     }
                 },
@@ -315,13 +315,17 @@ impl<'a> Streams<'a> {
     }
 
     /// At most once a second: a system without file descriptors must not fill a disk as well.
-    fn say(&mut self, what: &str, now: Instant) {
+    fn tell(&mut self, event: &str, address: &dyn Display, error: &io::Error, pause: Duration, now: Instant) {
         if self
             .said
             .is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1))
         {
             self.said = Some(now);
-            eprintln!("palang: {what}");
+            let effect = format!("it tries again in {pause:?}");
+            say(
+                event,
+                &[("address", address), ("error", error), ("effect", &effect)],
+            );
         }
     }
 

@@ -14,6 +14,7 @@ use palang_core::setup::Setup;
 use palang_core::traffic::{Books, Record, Records, SketchKey, Sketches, Told, Watch};
 use serde::Deserialize;
 
+use crate::said::say;
 use crate::settings::Wrong;
 
 /// Records with which a tray is full, and milliseconds after which it is old.
@@ -136,7 +137,7 @@ impl Traffic {
             books.settle(now, wall);
         }));
         if folded.is_err() {
-            eprintln!("palang: counting traffic failed and begins anew");
+            say("node.traffic_failed", &[("effect", &"counting begins anew")]);
             books.renew(wall());
         }
     }

@@ -9,6 +9,7 @@ mod traffic;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    palang_gateway::tell_panics_by_place();
     list::register(module)?;
     sip::register(module)?;
     traffic::register(module)?;

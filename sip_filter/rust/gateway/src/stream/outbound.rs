@@ -206,10 +206,7 @@ impl Streams<'_> {
         way.retry_at = Some(now + pause);
         let waiting = take(&mut way.waiting);
         self.note_reachable(address, false);
-        self.say(
-            &format!("next hop {address} can't be reached: {error}; it tries again in {pause:?}"),
-            now,
-        );
+        self.tell("node.next_hop_unreached", &address, error, pause, now);
         for letter in waiting {
             self.take_onward(letter, now);
         }
