@@ -1,7 +1,8 @@
 """The ledger: orders, rules, the list, confirmations, receipts and the journal, true together or not at all.
 
-Begin with `Ledger` (ledger.py); what it returns stands in views.py, the rule of the highest serial in subjects.py, the
-journal's arithmetic in sync/journal.py. `LedgerUnavailable` means: acknowledge nothing, ask again later.
+Begin with `Ledger` (ledger.py, its methods in parts/); what it returns stands in views.py, the rule of the highest
+serial in subjects.py, the journal's arithmetic in sync/journal.py. `LedgerUnavailable` means: acknowledge nothing, ask
+again later.
 """
 
 from sync.ledger.alarms import AlarmRecord
@@ -69,7 +70,6 @@ __all__ = [
     "Outcome",
     "Outgoing",
     "PersonView",
-    "QuotaFullError",
     "Reassigned",
     "Reply",
     "RequestView",
