@@ -127,6 +127,36 @@ async def test_from_the_invitation_to_the_first_session(door: FrontDoor) -> None
     assert EVIL not in listed.text and html.escape(EVIL, quote=False).split('"')[0] in listed.text
 
 
+async def test_a_password_is_changed_by_its_person(door: FrontDoor) -> None:
+    await door.person("sri", Role.OPERATOR)
+    signed = Signed((await _signing_in(door, "sri")).cookies[COOKIE], "")
+    door.http.cookies.clear()
+    door.forget_codes("sri")
+    new = "a horse that is correct"
+    right = {"old": PASSWORD, "new": new, "again": new, "code": door.code("sri")}
+    for fields, status, text in (
+        ({**right, "again": PASSWORD}, 422, "differ"),
+        ({**right, "new": "short", "again": "short"}, 422, "12 characters"),
+        ({**right, "old": "x" * 12}, 403, "old password or the code is wrong"),
+    ):
+        refused = await _submit(door, "/password", "/password", signed, **fields)
+        assert refused.status_code == status and text in refused.text, text
+        assert PASSWORD not in refused.text and new not in refused.text
+    done = await _submit(door, "/password", "/password", signed, **right)
+    assert (done.status_code, done.headers["Location"]) == (303, "/sign-in")
+    after = await door.http.get("/tokens", headers={"Cookie": f"{COOKIE}={signed.cookie}"})
+    assert (after.status_code, after.headers["Location"]) == (303, "/sign-in")
+    door.http.cookies.clear()
+    door.forget_codes("sri")
+    assert (
+        await _submit(door, "/sign-in", "/sign-in", name="sri", password=PASSWORD, code=door.code("sri"))
+    ).status_code == 401
+    door.forget_codes("sri")
+    assert (
+        await _submit(door, "/sign-in", "/sign-in", name="sri", password=new, code=door.code("sri"))
+    ).status_code == 303
+
+
 async def test_access_is_changed_after_the_second_factor(door: FrontDoor) -> None:
     await door.person("admin", Role.ADMIN)
     await door.person("sri", Role.OPERATOR)
@@ -182,7 +212,7 @@ async def test_people_are_shown_to_those_who_may_see_them(door: FrontDoor, role:
 
 async def test_every_page_carries_who_looks(door: FrontDoor) -> None:
     signed = await door.session_of("sri", Role.ADMIN)
-    for path in ("/people", "/people/sri", "/roles", "/tokens", "/step-up"):
+    for path in ("/people", "/people/sri", "/roles", "/tokens", "/step-up", "/password"):
         answer = await door.http.get(path, headers={"Cookie": f"{COOKIE}={signed.cookie}"})
         assert answer.status_code == 200, path
         assert f"sri · <time data-clock>{datetime.now(UTC).astimezone():%Y}" in answer.text

@@ -1,4 +1,4 @@
-"""Coming in: signing in and out, the second factor once more, and enrolling with an invitation."""
+"""Coming in: signing in and out, the second factor once more, a new password, and enrolling with an invitation."""
 
 from typing import Annotated
 
@@ -58,6 +58,29 @@ async def step_up(page: ThePage, code: Code, to: Next = "/") -> Response:
     return page.show("step_up.html", _("Second factor"), status=answer.status_code, to=inside(to), wrong=said(answer))
 
 
+@router.get("/password")
+async def password_form(page: ThePage) -> Response:
+    """Where one's own password is changed."""
+    return _password(page)
+
+
+@router.post("/password")
+async def password(page: ThePage, old: Secret, new: Secret, again: Secret, code: Code) -> Response:
+    """Replace it; then sign in anew."""
+    if new != again:
+        return _password(page, _("The two passwords differ."), 422)
+    body = {"old": old, "new": new, "code": _digits(code)}
+    answer = await ask(page, "POST", "/v1/sessions/current/password", body)
+    if answer.status_code == 403:
+        return _password(
+            page, _("The old password or the code is wrong. A code works once: wait for the next one."), 403
+        )
+    if not answer.is_success:
+        return _password(page, said(answer), answer.status_code)
+    gone = page.go("/sign-in", _("Your password is changed. Sign in with it and the next code."))
+    return _with_cookie(gone, answer.headers.get("Set-Cookie"))
+
+
 @router.get("/enrol")
 async def enrol_form(page: GuestPage) -> Response:
     """Where an invitation's word is brought."""
@@ -96,6 +119,10 @@ async def confirm(
 
 def _sign_in(page: Page, to: str, wrong: str | None = None, status: int = 200) -> Response:
     return page.show("sign_in.html", _("Sign in"), status=status, to=inside(to), wrong=wrong)
+
+
+def _password(page: Page, wrong: str | None = None, status: int = 200) -> Response:
+    return page.show("password.html", _("My password"), status=status, wrong=wrong)
 
 
 def _second_factor(page: Page, word: str, key: str, uri: str, wrong: str | None = None, status: int = 200) -> Response:
