@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pyotp
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 
@@ -32,6 +31,7 @@ from agent.ledger_thread import LedgerThread
 from agent.settings import Settings
 from agent.wiring import Parts, assemble
 from sync.ledger import Ledger
+from tests.authenticator import Authenticator
 from tests.sync.house import OPERATOR
 
 HOST = "127.0.0.1:8443"
@@ -68,8 +68,7 @@ class FrontDoor:
     ledger: LedgerThread
     path: Path
     alarms: list[str] = field(default_factory=list)
-    keys: dict[str, str] = field(default_factory=dict)
-    steps: dict[str, int] = field(default_factory=dict)
+    phones: dict[str, Authenticator] = field(default_factory=dict)
 
     async def ask(
         self, method: str, path: str, body: Any = None, signed: Signed | None = None, **headers: str
@@ -84,15 +83,12 @@ class FrontDoor:
         now = datetime.now(UTC)
         _, word = await self.parts.entrance.invite(name, name.title(), frozenset(roles), "local:test", "a test", now)
         made = await self.parts.entrance.enrol(word, PASSWORD, None, now)
-        self.keys[name] = made.key
+        self.phones[name] = Authenticator(made.key)
         await self.parts.entrance.confirm(word, self.code(name), None, now)
 
     def code(self, name: str) -> str:
-        """A code of this person that was not used: the phone's clock goes from slow to fast."""
-        step = int(datetime.now(UTC).timestamp()) // 30 - 1
-        step = max(step, self.steps.get(name, 0) + 1)
-        self.steps[name] = step
-        return pyotp.TOTP(self.keys[name]).generate_otp(step)
+        """A code of this person that was not used."""
+        return self.phones[name].code()
 
     async def sign_in(self, name: str) -> Signed:
         """Come in as a person does."""
@@ -111,30 +107,28 @@ class FrontDoor:
             word, ends = random.token_hex(), now + timedelta(hours=1)
             await self.ledger.change(Ledger.invite, name, name, texts, word, ends, "local:test", "a test", now)
             await self.ledger.change(Ledger.enrol, word, "$", "A" * 32, now)
-            await self.ledger.change(Ledger.confirm, word, self._step(name), now)
+            self.phones[name] = Authenticator("A" * 32)
+            await self.ledger.change(Ledger.confirm, word, self.phones[name].skip(), now)
+        phone = self.phones[name]
         signed = Signed(random.token_urlsafe(), random.token_urlsafe())
         session = hashlib.sha256(signed.cookie.encode()).hexdigest()
         ends = now + timedelta(hours=8)
-        await self.ledger.change(Ledger.begin_session, name, session, signed.csrf, ends, self._step(name), None, now)
+        await self.ledger.change(Ledger.begin_session, name, session, signed.csrf, ends, phone.skip(), None, now)
         if stepped_up:
-            await self.ledger.change(Ledger.step_up, session, self._step(name), ends, now)
+            await self.ledger.change(Ledger.step_up, session, phone.skip(), ends, now)
         return signed
 
     def forget_codes(self, name: str) -> None:
         """As if none of this person's codes had been used: a test has no half minutes to wait for."""
         with contextlib.closing(sqlite3.connect(self.path)) as ledger, ledger:
             ledger.execute("UPDATE people SET totp_step = 0 WHERE name = ?", [name])
-        self.steps.pop(name, None)
+        self.phones[name].step = 0
 
     def journal(self, *kinds: str) -> list[tuple[str, str, str | None, dict[str, Any]]]:
         """Kind, actor, about and body of the journal's records, of these kinds if any are named."""
         with contextlib.closing(sqlite3.connect(self.path)) as ledger:
             rows = ledger.execute("SELECT kind, actor, about, body FROM journal ORDER BY seq").fetchall()
         return [(*row[:3], json.loads(row[3])) for row in rows if not kinds or row[0] in kinds]
-
-    def _step(self, name: str) -> int:
-        self.steps[name] = self.steps.get(name, 0) + 1
-        return self.steps[name]
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from agent.access.secrets import step_of
 from agent.access.throttle import Throttle
 from sync.ledger import Ledger, LedgerError
 from tests.agent.front_door import PASSWORD, FrontDoor, Signed, front_door
+from tests.authenticator import Authenticator
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -82,7 +83,7 @@ async def test_whatever_was_wrong_the_answer_is_the_same(door: FrontDoor, what: 
     await door.parts.entrance.invite("budi", "Budi", frozenset({Role.ADMIN}), "local:test", "new", now)
     wrong = WRONG[what]
     name = wrong.get("name", "sri")
-    code = door.code(name) if name in door.keys else "123456"
+    code = door.code(name) if name in door.phones else "123456"
     answer = await door.ask("POST", "/v1/sessions", {"name": name, "password": PASSWORD, "code": code, **wrong})
     told = answer.json()["error"]
     assert (answer.status_code, told["code"]) == (401, "not_signed_in")
@@ -120,7 +121,7 @@ async def test_a_code_works_once(door: FrontDoor) -> None:
 
 async def test_a_code_works_once_also_for_two_at_the_same_moment(door: FrontDoor) -> None:
     await door.person("sri", Role.OPERATOR)
-    now, step = datetime.now(UTC), door.steps["sri"] + 1
+    now, step = datetime.now(UTC), door.phones["sri"].skip()
     ends = now + timedelta(hours=1)
     await door.ledger.change(Ledger.begin_session, "sri", "a" * 64, "x", ends, step, None, now)
     with pytest.raises(LedgerError, match="used already"):
@@ -269,7 +270,7 @@ async def test_from_the_invitation_to_the_first_session(door: FrontDoor) -> None
     word = invited["invitation"]
     enrolment = (await door.ask("POST", "/v1/enrolments", {"invitation": word, "password": PASSWORD})).json()
     assert enrolment["uri"].startswith("otpauth://totp/Palang:sri?")
-    door.keys["sri"] = enrolment["key"]
+    door.phones["sri"] = Authenticator(enrolment["key"])
     signing = {"name": "sri", "password": PASSWORD, "code": door.code("sri")}
     assert (await door.ask("POST", "/v1/sessions", signing)).status_code == 401, "nothing holds before the code"
     wrong = await door.ask("POST", "/v1/enrolments/confirm", {"invitation": word, "code": "000000"})

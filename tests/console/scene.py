@@ -7,14 +7,12 @@ people sign in. Texts that other people write carry what an attacker would write
 import asyncio
 import base64
 import contextlib
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Self
 
 import httpx
-import pyotp
 
 from agent.access import Role
 from agent.access.people_door import COOKIE
@@ -23,6 +21,7 @@ from agent.demo.phones import Caller
 from agent.stage import OPERATOR, Stage
 from sync.contract import Order, new_id
 from sync.jws import load_signer
+from tests.authenticator import Authenticator
 from tests.book import eventually
 
 PASSWORD: Final = "correct horse battery"
@@ -69,8 +68,7 @@ class Scene:
     stage: Stage
     url: str
     attack: str
-    keys: dict[Role, str] = field(default_factory=dict)
-    steps: dict[Role, int] = field(default_factory=dict)
+    phones: dict[Role, Authenticator] = field(default_factory=dict)
     signed: dict[Role, Signed] = field(default_factory=dict)
     orders: dict[str, str] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)
@@ -87,10 +85,8 @@ class Scene:
         return scene
 
     def code(self, role: Role) -> str:
-        """A code of this person's second factor that was not used: a phone's clock may be slow, right, or fast."""
-        step = max(int(time.time()) // 30 - 1, self.steps.get(role, 0) + 1)
-        self.steps[role] = step
-        return pyotp.TOTP(self.keys[role]).generate_otp(step)
+        """A code of this person's second factor that was not used."""
+        return self.phones[role].code()
 
     async def sign_in(self, role: Role) -> Signed:
         """The session of the person with that role, begun once."""
@@ -119,7 +115,7 @@ class Scene:
                 asked = {"name": name, "display": name.title(), "roles": [role], "reason": "a scene for the pages"}
                 word = (await agent.post("/v1/people", asked))["invitation"]
                 made = await agent.post("/v1/enrolments", {"invitation": word, "password": PASSWORD})
-                self.keys[role] = made["key"]
+                self.phones[role] = Authenticator(made["key"])
                 await agent.post("/v1/enrolments/confirm", {"invitation": word, "code": self.code(role)})
 
     async def _orders(self) -> None:

@@ -14,6 +14,7 @@ from agent.access import TABLE, Permission, Role
 from agent.access.people_door import COOKIE
 from sync.ledger import Ledger
 from tests.agent.front_door import ORIGIN, PASSWORD, FrontDoor, Signed, front_door
+from tests.authenticator import Authenticator
 
 EVIL = "<script>alert(1)</script>\"'"
 
@@ -116,7 +117,7 @@ async def test_from_the_invitation_to_the_first_session(door: FrontDoor) -> None
     second = await _submit(door, "/enrol", "/enrol", **enrolling)
     assert second.status_code == 200 and 'src="data:image/svg+xml' in second.text and PASSWORD not in second.text
     hidden = _hidden(second.text)
-    door.keys["sri"] = hidden["key"]
+    door.phones["sri"] = Authenticator(hidden["key"])
     headers = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
     wrong = await door.http.post("/enrol/confirm", data={**hidden, "code": "000000"}, headers=headers)
     assert wrong.status_code == 403 and hidden["key"] in wrong.text

@@ -2,14 +2,13 @@
 
 import json
 import re
-import time
 from pathlib import Path
 
-import pyotp
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from agent.access import Role
+from tests.authenticator import Authenticator
 from tests.book import eventually
 from tests.console.looking import open_as
 from tests.console.scene import PASSWORD, Scene
@@ -17,33 +16,21 @@ from tests.console.scene import PASSWORD, Scene
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 
-class Phone:
-    """An authenticator: each code is of another time step, as one code opens one door."""
-
-    def __init__(self, key: str) -> None:
-        self._key = pyotp.TOTP(key)
-        self._step = int(time.time()) // 30 - 2
-
-    def code(self) -> str:
-        self._step = max(int(time.time()) // 30 - 1, self._step + 1)
-        return self._key.generate_otp(self._step)
-
-
-async def _enrol(page: Page, word: str) -> Phone:
+async def _enrol(page: Page, word: str) -> Authenticator:
     """Go from the invitation to the place where people sign in."""
     await page.fill("#invitation", word)
     await page.fill("#password", PASSWORD)
     await page.fill("#again", PASSWORD)
     await page.get_by_role("button", name="Go on").click()
     await expect(page.locator("img[src^='data:image/svg+xml']")).to_be_visible()
-    phone = Phone(await page.locator("input[name=key]").get_attribute("value") or "")
+    phone = Authenticator(await page.locator("input[name=key]").get_attribute("value") or "")
     await page.fill("#code", phone.code())
     await page.get_by_role("button", name="Enrol").click()
     await page.wait_for_url("**/sign-in")
     return phone
 
 
-async def _sign_in(page: Page, name: str, phone: Phone) -> None:
+async def _sign_in(page: Page, name: str, phone: Authenticator) -> None:
     await page.fill("#name", name)
     await page.fill("#password", PASSWORD)
     await page.fill("#code", phone.code())
