@@ -18,7 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sip_filter import Writer, list_digest
+
 _ROOT = Path(__file__).parents[1]
+_LIST = ["+77*\torder reject enforce both"]
 _MALFORMED = ["bad-cseq", "two-from", "bad-length", "no-via", "cut", "binary", "open-quote", "no-lines", "all-commas"]
 _TRUNK, _STRANGER = "127.0.0.2", "127.0.0.9"
 _TOLERANCE = 1.2
@@ -29,15 +32,18 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
     kinds = {"good": ("valid", _TRUNK), "stranger": ("valid", _STRANGER), **{k: (k, _TRUNK) for k in _MALFORMED}}
     costs: dict[str, list[float]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as live, tempfile.TemporaryDirectory() as state:
+        writer = Writer(live, state)
+        writer.load(1, 1, _LIST, list_digest(_LIST), 0)
+        writer.close()
         server = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVER, live, state, json.dumps(_SETTINGS)],
+            [sys.executable, "-P", str(_ROOT / "perf/palang_server.py"), live, json.dumps(_SETTINGS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         try:
             assert server.stdin and server.stdout
-            port = server.stdout.readline().strip().rpartition(":")[2]
+            port = json.loads(server.stdout.readline())[0].rpartition(":")[2]
             for _ in range(rounds):
                 for name, (kind, source) in kinds.items():
                     before, cpu = _received(server), _cpu(server.pid)
@@ -61,21 +67,6 @@ _SETTINGS = {
     "next_hops": [{"name": "switch", "address": "127.0.0.1:9", "networks": ["127.0.0.1/32"]}],
 }
 
-_SERVER = """
-import sys
-from sip_filter import Writer, list_digest
-from sip_filter._core import Gateway
-live, state, settings = sys.argv[1:]
-lines = ["+77*\\torder reject enforce both"]
-writer = Writer(live, state)
-writer.load(1, 1, lines, list_digest(lines), 0)
-gateway = Gateway(live, settings)
-print(gateway.start()[0], flush=True)
-for _ in sys.stdin:
-    print(gateway.counters()["received"], flush=True)
-gateway.stop()
-"""
-
 
 def _flood(kind: str, source: str, port: str, seconds: float) -> None:
     sender = subprocess.Popen(
@@ -94,7 +85,7 @@ def _received(server: "subprocess.Popen[str]") -> int:
     assert server.stdin and server.stdout
     server.stdin.write("\n")
     server.stdin.flush()
-    return int(server.stdout.readline())
+    return int(json.loads(server.stdout.readline())["received"])
 
 
 def _cpu(pid: int) -> float:

@@ -1,4 +1,7 @@
-"""Palang's gateway as a process of its own: `palang_server.py LIVE SETTINGS`; prints its addresses, ends with stdin."""
+"""Palang's gateway as a process of its own: `palang_server.py LIVE SETTINGS`.
+
+It prints its addresses, then its counters for each line of stdin, and ends with that; both as JSON.
+"""
 
 import json
 import sys
@@ -10,7 +13,8 @@ def main() -> None:
     live, settings = sys.argv[1:]
     gateway = Gateway(live, settings)
     print(json.dumps(gateway.start()), flush=True)
-    sys.stdin.read()
+    for _ in sys.stdin:
+        print(json.dumps(gateway.counters()), flush=True)
     gateway.stop()
 
 

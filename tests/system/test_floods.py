@@ -11,25 +11,13 @@ from typing import Any
 
 import pytest
 
+from sip_filter import Writer, list_digest
 from tests.sip_filter.peers import headers
 from tests.system.flood import invite
 
 REPOSITORY = Path(__file__).parents[2]
 FLOODER, GOOD, STRANGER = "127.0.0.2", "127.0.0.3", "127.0.0.9"
-_SERVER = """
-import json, sys
-from sip_filter import Writer, list_digest
-from sip_filter._core import Gateway
-live, state, settings = sys.argv[1:]
-lines = ["+77*\\torder reject enforce both"]
-writer = Writer(live, state)
-writer.load(1, 1, lines, list_digest(lines), 0)
-gateway = Gateway(live, settings)
-print(json.dumps(gateway.start()), flush=True)
-for line in sys.stdin:
-    print(json.dumps(gateway.counters()), flush=True)
-gateway.stop()
-"""
+LIST = ["+77*\torder reject enforce both"]
 CALLS = 300
 T1, T2, PATIENCE = 0.5, 4.0, 32.0
 """Seconds: RFC 3261 §17.1.1.2, and 64 times T1."""
@@ -59,8 +47,12 @@ class Server:
             "checks": {"seconds": 0},
             "tls": {"certificate": str(certificate), "key": str(key)},
         }
+        writer = Writer(str(folder / "live"), str(folder / "state"))
+        writer.load(1, 1, LIST, list_digest(LIST), 0)
+        writer.close()
+        program = REPOSITORY / "perf" / "palang_server.py"
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVER, str(folder / "live"), str(folder / "state"), json.dumps(settings)],
+            [sys.executable, "-P", str(program), str(folder / "live"), json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
