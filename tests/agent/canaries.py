@@ -18,11 +18,13 @@ from urllib.parse import quote, unquote_plus
 _BETWEEN = re.compile(r"(?<=\d)[-.()/_\s\u2010-\u2015\u00ad\u00a0\u200b-\u200d\u2060]+(?=\d)|(?<=\d)\)\s*\(?(?=\d)")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _BY_CHANCE = re.compile(
-    r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)?"  # 2026-11-23T15:00:00.123456
+    r"\b20[0-9]{2}-[01][0-9]-[0-3][0-9]"  # 2026-11-23, or 2026-11-23T15:00:00.123456
+    r"(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)?"
     r"|(?<![0-9.])1[789][0-9]{8}(?:[0-9]{3}|\.[0-9]+)?(?![0-9.])"  # seconds or milliseconds since 1970
     r"|\b(?=[0-9]*[a-f])[0-9a-f]{32,64}\b"  # a digest
+    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b"  # a random UUID
 )
-"""Moments and digests: so many of them leave that one would have seven digits of a canary by and by."""
+"""Moments, digests and ids: so many of them leave that one would have seven digits of a canary by and by."""
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 RUN = 7
 _POOL = 80
