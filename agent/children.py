@@ -7,6 +7,7 @@ file of its own. Servers listen on loopback or a unix socket in their own direct
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STOP_SECONDS = 5.0
+_PORTS = range(20_000, 32_768)
+_given: set[int] = set()
 
 
 class ChildError(Exception):
@@ -140,11 +143,18 @@ async def start_mosquitto(folder: Path, port: int) -> Child:
 
 
 def free_port(kind: int, host: str = "127.0.0.1") -> int:
-    """A port that nobody uses at this moment. `kind` is socket.SOCK_STREAM or socket.SOCK_DGRAM."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody uses at this moment, never the same twice. `kind` is socket.SOCK_STREAM or socket.SOCK_DGRAM.
+
+    It lies below those that the system gives to whoever names none, so that it is still free a moment later. Raises
+    ChildError.
+    """
+    for port in random.sample(_PORTS, 100):
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            if port not in _given:
+                probe.bind((host, port))
+                _given.add(port)
+                return port
+    raise ChildError(f"no free port on {host} from {_PORTS.start} to {_PORTS.stop - 1}")
 
 
 async def _redis_answers(path: Path) -> bool:
