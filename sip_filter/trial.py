@@ -280,7 +280,8 @@ class Trial:
         try:
             with ExitStack() as ending:
                 home = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-                folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="palang-trial-", dir=home)))
+                name = f"palang-trial-{os.getpid()}-"
+                folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix=name, dir=home)))
                 self._serve(ending, folder, lines)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
