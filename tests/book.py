@@ -102,7 +102,7 @@ async def equals(redis: Redis, book: Book) -> bool:
     )
 
 
-async def eventually(condition: Callable[[], Any], wanted: str, seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], Any], wanted: str, seconds: float = 30.0) -> None:
     """Wait for a condition, awaitable or not; never for a time."""
     deadline = time.monotonic() + seconds
     while True:

@@ -1,5 +1,9 @@
-"""The API over a real ledger in one process: each request names its viewer, and time is the wall's."""
+"""The API over a real ledger in one process: each request names its viewer.
 
+Time is the wall's, but for what is told of traffic: that is as of the moment when the house was opened.
+"""
+
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -48,6 +52,8 @@ class ApiHouse:
     http: httpx.AsyncClient
     ledger: LedgerThread
     parts: Parts
+    opened: float
+    """Seconds since the epoch: what previews take for now."""
 
     async def ask(
         self, method: str, path: str, body: Any = None, by: str = "sri supervisor", **headers: str
@@ -72,18 +78,19 @@ async def api_house(folder: Path, settings: Settings | None = None, **more: Any)
         )
     )
     traffic = TrafficThread(lambda: TrafficStore(folder / "traffic.sqlite", _core.Sketch))
-    collector = Collector(ledger, traffic, chosen)
+    opened = time.time()
+    collector = Collector(ledger, traffic, chosen, clock=lambda: opened)
     usual = {
         "alarms": Alarms(ledger),
         "figures": Figures(),
         "pace": Pace(chosen.look_ups),
         "traffic": traffic,
         "collector": collector,
-        "previews": Previews(traffic, collector, chosen, _core.Sketch),
+        "previews": Previews(traffic, collector, chosen, _core.Sketch, clock=lambda: opened),
     }
     parts = cast(Parts, SimpleNamespace(settings=chosen, ledger=ledger, **{**usual, **more}))
     made = api.app(parts, NamedDoor())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=made), base_url="http://test") as http:
-        yield ApiHouse(made, http, ledger, parts)
+        yield ApiHouse(made, http, ledger, parts, opened)
     traffic.close()
     ledger.close()

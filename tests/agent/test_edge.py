@@ -239,7 +239,7 @@ async def test_who_sends_slowly_is_not_waited_for(
 
 async def test_a_body_that_does_not_come_is_not_waited_for(door: FrontDoor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(web, "_HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(web, "_HEAD_SECONDS", 2)
     async with serving(door) as port:
         head = f"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 10\r\n\r\n{{"
         answer = await _closed_after(port, head.encode())

@@ -70,7 +70,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.slow
 @described.exclude(path=WITHOUT_END).parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_whatever_is_sent_the_answer_has_one_of_our_shapes(case: schemathesis.Case, address: str) -> None:
     answer = case.call(base_url=address, timeout=20)
     assert answer.status_code < 500, answer.text

@@ -14,19 +14,12 @@ from agent.settings_rules import RulesSettings
 from agent.traffic.settings import WidthSettings
 from sync.ledger import Ledger
 from tests.agent.api_house import ApiHouse, api_house
+from tests.agent.nights import at_night, by_day
 from tests.sync.house import order
 
 WHY = {"reason": "one-ring calls"}
 NARROW = Settings(width=WidthSettings(unknown_is_wide=False))
-ALWAYS_NIGHT = NARROW.model_copy(update={"rules": RulesSettings(night="00:00-23:59")})
 OPERATOR, SECOND = "budi operator", "sri operator"
-
-
-def never_night(now: datetime) -> Settings:
-    """A night that lies half a day away from now."""
-    begin = (now + timedelta(hours=12)).strftime("%H:%M")
-    end = (now + timedelta(hours=13)).strftime("%H:%M")
-    return NARROW.model_copy(update={"rules": RulesSettings(night=f"{begin}-{end}", timezone="UTC")})
 
 
 async def propose(house: ApiHouse, subject: str = "+7701", **more: Any) -> str:
@@ -107,14 +100,14 @@ async def test_shadow_label_and_proposals_are_free_however_wide(tmp_path: Path) 
 
 
 async def test_alone_at_night_for_an_hour_and_by_day_not_at_all(tmp_path: Path) -> None:
-    async with api_house(tmp_path, ALWAYS_NIGHT) as house:
+    async with api_house(tmp_path, NARROW.model_copy(update={"rules": at_night()})) as house:
         rule = await propose(house, "+77")
         status, done = await step(house, rule, "enforce", alone=True)
         ends = datetime.fromisoformat(done["expires_at"]) - datetime.now(UTC)
         assert (status, done["mode"]) == (202, "enforce") and timedelta(minutes=59) < ends <= timedelta(minutes=60)
         assert done["approval"]["until"] == done["expires_at"]
     (tmp_path / "day").mkdir()
-    async with api_house(tmp_path / "day", never_night(datetime.now(UTC))) as house:
+    async with api_house(tmp_path / "day", NARROW.model_copy(update={"rules": by_day()})) as house:
         rule = await propose(house, "+77")
         status, told = await step(house, rule, "enforce", alone=True)
         assert (
@@ -182,7 +175,7 @@ async def test_rules_are_listed_filtered_and_searched_a_page_at_a_time(tmp_path:
 
 
 async def test_people_are_told_of_what_ends_and_what_lapses(tmp_path: Path) -> None:
-    async with api_house(tmp_path, ALWAYS_NIGHT) as house:
+    async with api_house(tmp_path, NARROW.model_copy(update={"rules": at_night()})) as house:
         now = datetime.now(UTC)
         alarms = Alarms(house.ledger, lambda: now)
         wide, narrow = await propose(house, "+77"), await propose(house, "+7701")

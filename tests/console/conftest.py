@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from agent.children import free_port
 from agent.demo.phones import Switch
 from agent.stage import Stage
 from tests.console.looking import CHROMIUM
 from tests.console.scene import Scene
+
+# What a page takes on a busy machine; what is expected of it does not change.
+expect.set_options(timeout=30_000)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -116,7 +116,8 @@ async def test_the_journal_is_filtered_and_masked(desk: Desk) -> None:
         now = NOON + timedelta(days=hours)
         await desk.agent.parts.ledger.change(Ledger.record, "node.drain", f"sri{hours}", "gw1", said, now)
     page = await desk.get(ADI, "/audit?kind=node.drain")
-    assert page.text.count("0812•••••") == 2 and "3456" not in page.text
+    shown = re.sub(r'value="[0-9a-f]{64}"|data-now="[^"]*"', "", page.text)  # by chance they hold any digits
+    assert shown.count("0812•••••") == 2 and "3456" not in shown
     assert "/v1/journal/export?format=csv&amp;kind=node.drain" in page.text
     one = await desk.get(ADI, "/audit?kind=node.drain&until=2026-11-23")
     assert "sri0" in one.text and "sri1" not in one.text

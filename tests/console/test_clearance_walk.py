@@ -76,11 +76,11 @@ async def test_an_operator_opens_a_supervisor_approves(scene: Scene, chromium: B
         await page.get_by_label("Reason").fill("the letter is in order")
         await page.get_by_role("button", name="Approve: lift the block").click()
         await expect(page.get_by_role("status").first).to_contain_text("Approved.")
-        passed = False
-        for _ in range(100):
-            if passed := (await caller.call(NUMBER)).status == 200:
-                break
-        assert passed, "the number does not pass"
+
+        async def passes() -> bool:
+            return (await caller.call(NUMBER)).status == 200
+
+        await eventually(passes, "the number passes", LONG / 1000)
         for _ in range(LONG // 500):
             await looked.go(f"/clearances/{clearance}")
             if await page.locator(".head .pill.is-closed").count():

@@ -46,6 +46,7 @@ async def test_from_idea_to_enforcement_and_back_with_one_key(scene: Scene, chro
         await page.keyboard.press("u")
         await expect(page.locator(".said")).to_contain_text("Rolled back: enforce until")
         await expect(pill).to_have_text("shadow")
+        await page.wait_for_load_state()  # a key pressed before is nobody's
         await page.keyboard.press("u")  # and undone
         await expect(page.locator(".said")).to_contain_text("Rolled back: shadow until")
         await expect(pill).to_have_text("enforce")

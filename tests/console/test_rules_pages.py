@@ -11,13 +11,12 @@ import pytest
 
 from agent.console import face
 from agent.settings import Settings
-from agent.settings_rules import RulesSettings
 from agent.traffic.settings import WidthSettings
 from sync.ledger import Ledger
 from tests.agent.api_house import ApiHouse, api_house
+from tests.agent.nights import at_night
 from tests.sync.house import order
 
-NIGHT = Settings(width=WidthSettings(unknown_is_wide=False), rules=RulesSettings(night="00:00-23:59"))
 OPERATOR, SECOND, SUPERVISOR, VIEWER = "budi operator", "sri operator", "siti supervisor", "wati viewer"
 CANARY = "+62811935711357"
 ATTACK = "<script>alert(1)</script>"
@@ -53,7 +52,8 @@ class Browser:
 
 @asynccontextmanager
 async def console(folder: Path) -> AsyncIterator[tuple[ApiHouse, Any]]:
-    async with api_house(folder, NIGHT) as house:
+    settings = Settings(width=WidthSettings(unknown_is_wide=False), rules=at_night())
+    async with api_house(folder, settings) as house:
         transport = httpx.ASGITransport(app=face(house.api))
 
         async def browser(who: str) -> Browser:

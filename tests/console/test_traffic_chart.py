@@ -16,7 +16,7 @@ async def test_a_rules_traffic_is_drawn_for_each_window(scene: Scene, chromium: 
     async with open_as(chromium, scene, Role.VIEWER) as looked:
         page = looked.page
         assert await looked.go(f"/rules/{rule['id']}") == 200
-        await expect(page.locator("#chart-traffic canvas")).to_be_visible(timeout=15_000)
+        await expect(page.locator("#chart-traffic canvas")).to_be_visible()
         for window, points in (("week", 169), ("day", 145), ("hour", 61)):
             async with page.expect_response(f"**/traffic?window={window}") as answered:
                 await page.click(f"[data-window={window}]")

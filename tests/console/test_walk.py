@@ -11,7 +11,7 @@ from agent.access import Role
 from tests.console.looking import PHONE, open_as, paths
 from tests.console.scene import ATTACK, Scene
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 SIP = f"""INVITE sip:+622150001234@127.0.0.1 SIP/2.0
 Via: SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bK1;rport
@@ -98,14 +98,14 @@ async def test_a_number_is_explained_and_never_shown_again(scene: Scene, chromiu
 async def test_the_wall_lives(scene: Scene, chromium: Browser) -> None:
     async with open_as(chromium, scene, Role.VIEWER, theme="dark") as looked:
         await looked.go("/wall")
-        await expect(looked.page.locator("#chart-judged canvas")).to_be_visible(timeout=15_000)
+        await expect(looked.page.locator("#chart-judged canvas")).to_be_visible()
         await expect(looked.page.locator("#stale")).to_be_hidden()
         operator = await scene.sign_in(Role.OPERATOR)
         rule = await operator.post(
             "/v1/rules", {"subject": "+23276*", "action": "reject", "reason": "seen while the wall was looked at"}
         )
         told = looked.page.locator(".changes").get_by_text("seen while the wall was looked at")
-        await expect(told).to_be_visible(timeout=15_000)
+        await expect(told).to_be_visible()
         await expect(looked.page.locator(".changes")).to_contain_text(rule["id"])
         assert await looked.faults() == []
 
@@ -114,14 +114,14 @@ async def test_the_wall_lives(scene: Scene, chromium: Browser) -> None:
 async def test_the_wall_says_loudly_that_nothing_comes_any_more(scene: Scene, chromium: Browser) -> None:
     async with open_as(chromium, scene, Role.VIEWER) as looked:
         await looked.go("/wall")
-        await expect(looked.page.locator("#chart-judged canvas")).to_be_visible(timeout=15_000)
+        await expect(looked.page.locator("#chart-judged canvas")).to_be_visible()
         agent = scene.stage.children["agent"].process
         agent.send_signal(signal.SIGSTOP)
         try:
-            await expect(looked.page.locator("#stale")).to_be_visible(timeout=15_000)
+            await expect(looked.page.locator("#stale")).to_be_visible()
         finally:
             agent.send_signal(signal.SIGCONT)
-        await expect(looked.page.locator("#stale")).to_be_hidden(timeout=15_000)
+        await expect(looked.page.locator("#stale")).to_be_hidden()
 
 
 async def test_a_keyboard_is_enough(scene: Scene, chromium: Browser) -> None:

@@ -56,7 +56,7 @@ questions = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rules.lists, st.integers(1, 100), questions)
 def test_the_core_decides_as_its_twin(
     pair: Pair, lines: list[str], now: int, asked: list[tuple[list[tuple[str, bool]], str, str, str]]

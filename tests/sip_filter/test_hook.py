@@ -127,7 +127,7 @@ def test_a_refusal_is_asked_for_with_a_text_or_bytes(node: Node, bench: Bench) -
     assert node.hits() == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rules.lists, st.lists(rules.numbers, max_size=3, unique=True), st.booleans(), rules.kinds, rules.trunk_modes)
 def test_numbers_get_the_lists_answer(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], numbers: list[str], trusted: bool, kind: Any, mode: Any

@@ -98,7 +98,7 @@ def test_checks_come_from_the_address_that_calls_come_from(hops: Hops) -> None:
 
 
 def test_new_calls_leave_a_silent_hop_and_come_back(hops: Hops) -> None:
-    calls = [Message(hops.bench.trunk, caller=FREE) for _ in range(12)]
+    calls = [Message(hops.bench.trunk, caller=FREE) for _ in range(30)]
     before = [hops.hop_of(call) for call in calls]
     assert set(before) == {"one", "two"}, "both are used"
     hops.alive.remove("one")
@@ -108,7 +108,7 @@ def test_new_calls_leave_a_silent_hop_and_come_back(hops: Hops) -> None:
     cancel = calls[before.index("one")]
     cancel.sender.send(cancel.bytes("CANCEL"))
     hops.until(lambda: any(message.startswith(b"CANCEL") for message in hops.calls["one"]))
-    assert {hops.hop_of(Message(hops.bench.trunk, caller=FREE)) for _ in range(12)} == {"two"}
+    assert {hops.hop_of(Message(hops.bench.trunk, caller=FREE)) for _ in range(30)} == {"two"}
     assert hops.options() == 200
     # Nobody left: peers are told, by OPTIONS and not by 503 to a call.
     hops.alive.remove("two")
@@ -137,11 +137,11 @@ def test_a_busy_hop_is_spared_and_a_forged_answer_saves_none(hops: Hops) -> None
 
 
 def test_a_drained_hop_ends_its_calls_and_gets_no_new_ones(hops: Hops) -> None:
-    calls = [Message(hops.bench.trunk, caller=FREE) for _ in range(12)]
+    calls = [Message(hops.bench.trunk, caller=FREE) for _ in range(30)]
     before = [hops.hop_of(call) for call in calls]
     hops.configure(drain="one")
     assert [hops.hop_of(call) for call in calls] == before
-    assert {hops.hop_of(Message(hops.bench.trunk, caller=FREE)) for _ in range(12)} == {"two"}
+    assert {hops.hop_of(Message(hops.bench.trunk, caller=FREE)) for _ in range(30)} == {"two"}
     assert hops.bench.gateway.next_hops()[0]["drain"]
 
 

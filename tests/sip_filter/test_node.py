@@ -175,7 +175,7 @@ async def test_a_hanging_redis_delays_no_call_and_no_answer(redis_server: RedisS
 
         async def stale() -> bool:
             assert await asyncio.to_thread(place.call, BLOCKED) == "603"
-            return bool((await ask(place.node.control, {"ask": "state"}, 0.5))["stale"])
+            return bool((await ask(place.node.control, {"ask": "state"}, 2))["stale"])
 
         await eventually(stale, "the node says that its list may be old")
         redis_server.send(signal.SIGCONT)

@@ -109,7 +109,7 @@ def test_a_dip_is_answered_and_rings_nobody(bench: Bench, dip_pass: str, expecte
 
 def test_a_trunk_that_sends_too_much_is_shed_and_others_are_not(bench: Bench) -> None:
     change(bench, max_per_s=1, shed="480")
-    calls = [Message(bench.trunk, caller=FREE) for _ in range(12)]
+    calls = [Message(bench.trunk, caller=FREE) for _ in range(30)]
     for call in calls:
         bench.trunk.send(call.bytes())
     fence = bench.send(bench.other, Message(bench.other, caller=FREE).bytes())

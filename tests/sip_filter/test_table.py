@@ -96,9 +96,7 @@ class Lists(RuleBasedStateMachine):
 
 
 TestLists = Lists.TestCase
-TestLists.settings = settings(
-    max_examples=30, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestLists.settings = settings(max_examples=30, stateful_step_count=20, suppress_health_check=list(HealthCheck))
 
 
 def test_what_was_loaded_is_what_changes_come_to(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ messages = st.one_of(
 
 
 @given(messages)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_message_follows_its_schema_and_comes_back_equal(message: Part) -> None:
     raw = message.to_json()
     VALIDATORS[json.loads(raw)["type"]].validate(json.loads(raw))
@@ -161,7 +161,7 @@ def test_every_message_follows_its_schema_and_comes_back_equal(message: Part) ->
 
 
 @given(orders(), st.sampled_from(sorted(Order.model_fields)), st.none() | st.booleans() | st.integers() | st.text())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_the_schema_refuses_the_model_refuses(message: Order, field: str, value: Any) -> None:
     body = {**json.loads(message.to_json()), field: value}
     try:

@@ -79,10 +79,10 @@ BAD_JSON = {
 
 @pytest.mark.parametrize("name", BAD_JSON)
 def test_strict_json(name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     got = refused(REGULATOR.sign(BAD_JSON[name]))
     assert (got.code, got.authentic) == (Code.MALFORMED, True)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_json_as_deep_as_the_limit_is_read() -> None:

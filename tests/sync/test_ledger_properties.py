@@ -79,7 +79,7 @@ def approve_all(world: World) -> None:
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_sequence_of_the_same_orders_leaves_the_same_list(data: st.DataObject) -> None:
     orders = data.draw(scenarios())
     step = data.draw(st.sampled_from([0.0, 0.3, 2.0]))
@@ -100,7 +100,7 @@ def test_any_sequence_of_the_same_orders_leaves_the_same_list(data: st.DataObjec
 
 
 @given(st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_order_is_told_and_ends_in_exactly_one_state(data: st.DataObject) -> None:
     """The whole conversation: each confirmation gets its receipt, and nothing is left to say."""
     orders = data.draw(scenarios())
@@ -208,7 +208,6 @@ def test_an_order_that_ended_before_it_came_is_expired() -> None:
 
 
 @given(st.sets(st.from_regex(r"\+[1-9][0-9]{7,12}", fullmatch=True), max_size=30))
-@settings(deadline=None)
 def test_the_digest_is_the_filters_digest(subjects: set[str]) -> None:
     lines = [f"{subject}\torder reject enforce both" for subject in subjects]
     assert list_digest(lines) == sip_filter.list_digest(lines)

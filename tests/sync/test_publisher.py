@@ -226,7 +226,7 @@ async def test_publishing_goes_on_while_everything_is_compared(
     for start in range(0, 20_000, 1_000):
         book.commit(*(line_of(f"+{6281000000000 + start + i}", BLOCK) for i in range(1_000)))
     async with publishing(redis_server, book, verify_seconds=0.0) as publisher:
-        await eventually(lambda: publisher.state.connected, "connected", 20)
+        await eventually(lambda: publisher.state.connected, "connected")
         for i in range(200):
             book.commit(f"+{6281000000000 + i * 97}\t", line_of(f"+{6283000000000 + i}", BLOCK))
             publisher.wake()

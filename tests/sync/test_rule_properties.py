@@ -164,6 +164,4 @@ class Steps(RuleBasedStateMachine):
 
 TestSteps = Steps.TestCase
 # Not shrunk: each example makes a ledger, and a failing one is short enough to read.
-TestSteps.settings = settings(
-    max_examples=15, stateful_step_count=20, deadline=None, phases=[Phase.explicit, Phase.generate]
-)
+TestSteps.settings = settings(max_examples=15, stateful_step_count=20, phases=[Phase.explicit, Phase.generate])

@@ -10,7 +10,6 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from agent.demo.phones import Caller
 from agent.stage import Stage
 from sip_filter.keys import Keys
 from sip_filter.store import connect
+from tests.book import eventually
 
 PALANG = Path(sys.executable).parent / "palang"
 ALWAYS_BLOCKED = "+6281100000001"
@@ -146,11 +146,3 @@ class Conversation:
 
 _ALLOWED = {ALWAYS_BLOCKED: {603, 0}, NEVER_BLOCKED: {200, 0}}
 """0: nothing came, since the gateway itself was away."""
-
-
-async def eventually(look: Callable[[], Awaitable[bool]], what: str, seconds: float) -> None:
-    """Wait until `look` says yes."""
-    deadline = time.monotonic() + seconds
-    while not await look():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        await asyncio.sleep(0.05)

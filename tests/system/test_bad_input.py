@@ -14,7 +14,8 @@ from agent.stage import OPERATOR, Stage
 from sync.codes import Code
 from sync.contract import Order, new_id
 from sync.jws import Signer, generate_key, load_signer
-from tests.system.conversation import Conversation, eventually
+from tests.book import eventually
+from tests.system.conversation import Conversation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -133,7 +134,7 @@ async def _told(regulator: Api, status: str, code: Code, name: str, value: str) 
         found: list[dict[str, Any]] = await regulator.get("/confirmations", limit=10_000)
         return any((c["status"], c.get("code"), c.get(name)) == (status, code, value) and c["receipts"] for c in found)
 
-    await eventually(look, f"told {status} {code}", 20.0)
+    await eventually(look, f"told {status} {code}")
 
 
 async def test_a_replayed_order_changes_nothing(conversation: Conversation, stage: Stage) -> None:

@@ -20,8 +20,9 @@ import pytest
 from agent.children import free_port
 from agent.demo.phones import Switch
 from agent.stage import NODE, Stage
+from tests.book import eventually
 from tests.system.conftest import shared
-from tests.system.conversation import Conversation, eventually
+from tests.system.conversation import Conversation
 from tests.system.palang import Palang
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]

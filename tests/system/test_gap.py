@@ -5,7 +5,8 @@ import base64
 import pytest
 
 from agent.stage import Stage
-from tests.system.conversation import Conversation, eventually
+from tests.book import eventually
+from tests.system.conversation import Conversation
 from tests.system.test_bad_input import Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,14 +23,14 @@ async def test_a_gap_is_asked_for_and_the_others_go_on(conversation: Conversatio
         async def refused() -> bool:
             return (await conversation.caller.call("+6281299900077", seconds=0.3)).status == 603
 
-        await eventually(refused, "the early order in force in spite of the gap", 10.0)
+        await eventually(refused, "the early order in force in spite of the gap")
 
         async def asked() -> bool:
             async with stage.agent() as agent:
                 status = await agent.get("/v1/status")
             return bool(status["feed"]["missing_serials"] == [[serial, serial + 1]])
 
-        await eventually(asked, "the gap known", 10.0)
+        await eventually(asked, "the gap known")
         await conversation.block()
         await conversation.block()
         await conversation.ended()
@@ -39,4 +40,4 @@ async def test_a_gap_is_asked_for_and_the_others_go_on(conversation: Conversatio
                 status = await agent.get("/v1/status")
             return bool(status["feed"]["missing_serials"] == [])
 
-        await eventually(filled, "the gap filled", 10.0)
+        await eventually(filled, "the gap filled")

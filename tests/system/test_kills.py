@@ -15,7 +15,8 @@ from agent.stage import Stage
 from sip_filter._core import Writer, list_digest
 from sip_filter.store import connect
 from sync.points import POINTS
-from tests.system.conversation import Conversation, eventually
+from tests.book import eventually
+from tests.system.conversation import Conversation
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -37,7 +38,7 @@ async def test_killed_at_a_named_point(conversation: Conversation, stage: Stage,
         await conversation.talk(0.2)
         return not killed.running
 
-    await eventually(died, f"{victim} killed at {point}", 20.0)
+    await eventually(died, f"{victim} killed at {point}")
     assert killed.process.returncode == -9
     await stage.start_child(victim)
     await conversation.settle()

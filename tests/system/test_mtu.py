@@ -47,7 +47,7 @@ def test_responses_over_the_mtu_are_answered_once_each(tmp_path: Path, family: s
                 assert 1 <= refused <= 2
                 _answered_once(gateway, peer, large=False)
                 _answered_once(gateway, peer, large=True)
-                counters = gateway.counters()
+                counters = _settled(gateway)
         finally:
             gateway.stop()
             writer.close()
@@ -66,6 +66,15 @@ def _peer(between: Link, side: bool) -> socket.socket:
         return made
 
     return between.inside(between.peer, make)
+
+
+def _settled(gateway: Gateway) -> dict[str, int]:
+    """The counters when what was sent is counted, too: a reply is there a moment before."""
+    until = time.monotonic() + 10
+    while (found := gateway.counters())["sent"] != found["received"]:
+        assert time.monotonic() < until, found
+        time.sleep(0.005)
+    return found
 
 
 def _meet(peer: socket.socket) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from agent.stage import Stage
-from tests.system.conversation import Conversation, eventually
+from tests.book import eventually
+from tests.system.conversation import Conversation
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]  # alone: it looks at a clock
 
 _log = logging.getLogger(__name__)  # `-o log_cli=true --log-level INFO` shows the figures
 CALLER, SUBJECT = "+99871234567", "+9987"
@@ -46,7 +47,7 @@ async def test_packets_follow_a_roll_back_within_a_second(conversation: Conversa
             return (await conversation.caller.call(CALLER)).status == 603
 
         await noc.post(f"{path}/enforce", {"reason": "a wave"})
-        await eventually(refused, "refused", 10)
+        await eventually(refused, "refused")
         took = [
             await _until(conversation, status, roll_back) for _ in range(ROUNDS) for status in (200, 603)
         ]  # back, and the roll back rolled back

@@ -7,8 +7,8 @@ import pytest
 
 from agent.client import Record
 from agent.stage import Stage
+from tests.book import eventually
 from tests.system.conftest import shared
-from tests.system.conversation import eventually
 from tests.system.sipp_calls import SCENARIOS, answering, place
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,7 +43,7 @@ async def _confirmed(stage: Stage, order: Record, status: str) -> None:
             found: list[Record] = await regulator.get("/confirmations", order=order["id"])
         return any(c["status"] == status for c in found)
 
-    await eventually(look, f"confirmed {status}", 20)
+    await eventually(look, f"confirmed {status}")
 
 
 async def test_the_main_job_as_sipp_sees_it(stage: Stage, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_the_main_job_as_sipp_sees_it(stage: Stage, tmp_path: Path) -> Non
             rules[:] = (await noc.get("/v1/rules"))["items"]
             return bool(rules)
 
-        await eventually(proposed, "a proposed rule", 10)
+        await eventually(proposed, "a proposed rule")
         path = f"/v1/rules/{rules[0]['id']}"
         await noc.post(f"{path}/shadow", {"reason": "look first"})
         await call(stage, "answered", WANGIRI, tmp_path)
@@ -93,4 +93,4 @@ async def _in_step(stage: Stage) -> None:
             status = await agent.get("/v1/status")
         return bool(status["nodes"][0]["digest"] == status["ledger"]["digest"])
 
-    await eventually(look, "the node in step", 10)
+    await eventually(look, "the node in step")

@@ -29,7 +29,7 @@ _pattern = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pattern=_pattern, digits=st.text("123", max_size=4))
 def test_whether_a_number_can_begin_so_is_what_re_finds_by_trying(pattern: str, digits: str) -> None:
     assume(re._parser.parse(pattern).getwidth()[1] <= 6)  # type: ignore[attr-defined]

@@ -1,6 +1,5 @@
 """Previews over the API: the record as promised, nothing of a number, and what an enforcement takes from it."""
 
-import time
 from pathlib import Path
 
 from agent.settings import ProofSettings, RosterNode, Settings
@@ -16,7 +15,7 @@ SETTINGS = Settings(proof=ProofSettings(roster=(RosterNode(name="gw1", control=P
 
 async def tell(house: ApiHouse, calls_a_minute: int, hours: int, watching: dict[str, int] | None = None) -> None:
     """The node gw1 counted so many hours up to now; every tenth call is a watched one's."""
-    now = int(time.time()) // 60
+    now = int(house.opened) // 60
     first = now - hours * 60
     keys = {"7701": calls_a_minute, "6281": 1_000, **dict.fromkeys(watching or (), calls_a_minute // 10)}
     rows = tuple(

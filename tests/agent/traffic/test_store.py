@@ -78,7 +78,7 @@ def test_trunks_are_apart(store: TrafficStore) -> None:
     assert [(p.trunk, p.counts.calls) for p in store.points(Keys.one("7701"), NOON)] == [("intl-a", 3), ("intl-b", 4)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.lists(
         st.tuples(
