@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sync.clearance_life import State as ClearanceState
-from sync.ledger import clearances
+from sync.ledger import clearance_stories, clearances
 from sync.ledger.parts.part import Part
 from sync.ledger.transaction import to_ms
 from sync.ledger.views import ClearanceStory, ClearanceView, Outcome, Reassigned
@@ -63,14 +63,14 @@ class Clearances(Part):
     ) -> list[ClearanceView]:
         """Clearances, the newest first; with `waiting` those whose deadline runs, the nearest first."""
         with self._house.store.read() as connection:
-            return clearances.listed(connection, state=state, waiting=waiting, after=after, limit=limit)
+            return clearance_stories.listed(connection, state=state, waiting=waiting, after=after, limit=limit)
 
     def clearance(self, clearance: str) -> ClearanceStory:
         """One clearance's whole story."""
         with self._house.store.read() as connection:
-            return clearances.story(connection, clearance)
+            return clearance_stories.story(connection, clearance)
 
     def clearances_overdue(self, now: datetime) -> list[ClearanceView]:
         """The clearances past their deadline whose number neither passes nor is decided to stay blocked."""
         with self._house.store.read() as connection:
-            return clearances.overdue(connection, to_ms(now))
+            return clearance_stories.overdue(connection, to_ms(now))

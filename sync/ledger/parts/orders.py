@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sync import schema
 from sync.contract import Coverage, Proof
 from sync.intake import Reading
-from sync.ledger import approvals, clearances, confirmations, proofs, serials, stories, taking
+from sync.ledger import approvals, clearance_stories, clearances, confirmations, proofs, serials, stories, taking
 from sync.ledger.parts.part import Part
 from sync.ledger.transaction import from_ms, read_head, to_ms
 from sync.ledger.views import AwaitingProof, OrderStory, OrderView, Outcome, Outgoing, Taken
@@ -65,7 +65,7 @@ class Orders(Part):
     def awaiting_proof(self, limit: int = 1_000) -> list[AwaitingProof]:
         """The orders, then the clearances, that wait for a proof, the nearest deadline first."""
         with self._house.store.read() as connection:
-            return [*proofs.awaiting(connection, limit), *clearances.awaiting(connection, limit)]
+            return [*proofs.awaiting(connection, limit), *clearance_stories.awaiting(connection, limit)]
 
     def record_proof(
         self, order: str, verdict: proofs.ProofVerdict, proof: dict[str, Any], coverage: dict[str, Any], now: datetime
