@@ -3,6 +3,7 @@ the headers that keep a browser from doing more with our pages than showing them
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,6 +16,11 @@ MOST_BODY: Final = 1024 * 1024
 """Bytes of a request's body."""
 BODY_SECONDS: Final = 20.0
 """How long a body may take to arrive whole."""
+_LINGER_BYTES: Final = 4 * MOST_BODY
+_LINGER_SECONDS: Final = 2.0
+"""How much is taken, and how long, of a body that nobody wants: closed over bytes that nobody read, a connection is
+reset, and the answer may be lost with it.
+"""
 
 CONTENT_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -54,7 +60,8 @@ class Edge:
         if scope["type"] != "http":
             raise RuntimeError(f"nothing here speaks {scope['type']}")
         told = Headers(scope=scope)
-        out = self._sender(send)
+        body = _Body(receive, told)
+        out = self._sender(send, body)
         if told.getlist("host") == [] or any(host.lower() not in self._hosts for host in told.getlist("host")):
             await _refuse(out, 421, "misdirected", "this address answers only to the names in console.hosts")
             return
@@ -62,19 +69,23 @@ class Edge:
         if not (length.isascii() and length.isdecimal()) or int(length[:20]) > MOST_BODY:
             await _refuse(out, 413, "too_large", _TOO_LARGE)
             return
-        await self._app(scope, _Body(receive), out)
+        await self._app(scope, body, out)
 
-    def _sender(self, send: Send) -> Send:
-        async def with_headers(message: Message) -> None:
+    def _sender(self, send: Send, body: "_Body") -> Send:
+        async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers[name] = value
                 for name, value in _UNLESS_SET.items():
                     headers.setdefault(name, value)
+            elif not message.get("more_body", False) and body.comes:
+                await send({**message, "more_body": True})
+                await body.linger()
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
-        return with_headers
+        return answer
 
 
 class _Body:
@@ -83,8 +94,9 @@ class _Body:
     What comes behind the body (the end of the connection) may take for ever.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, told: Headers) -> None:
         self._receive = receive
+        self._told = told.get("content-length", "0") != "0" or "transfer-encoding" in told
         self._size = 0
         self._whole = False
         self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS
@@ -102,6 +114,21 @@ class _Body:
         if self._size > MOST_BODY:
             raise HTTPException(413, _TOO_LARGE)
         return message
+
+    @property
+    def comes(self) -> bool:
+        """Whether more of it may come."""
+        return self._told and not self._whole
+
+    async def linger(self) -> None:
+        """Take what still comes, and drop it."""
+        left = _LINGER_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while self.comes and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._whole = not message.get("more_body", False)
 
 
 async def _refuse(send: Send, status: int, code: str, text: str) -> None:

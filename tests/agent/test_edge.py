@@ -135,7 +135,11 @@ async def test_a_body_may_be_so_large(door: FrontDoor, path: str, told: bool) ->
 @pytest.mark.parametrize("length", [str(edge.MOST_BODY + 1), "9" * 5000, "-1", "1e3", "\u0663", ""])
 async def test_a_length_that_is_too_much_or_none_is_refused_before_anything_is_read(length: str) -> None:
     async def not_asked(*_: Any) -> Any:
-        raise AssertionError("nothing is read, nobody is asked")
+        raise AssertionError("nobody is asked")
+
+    async def receive() -> Any:
+        assert len(sent) == 2, "nothing is read before"
+        return {"type": "http.disconnect"}
 
     sent: list[Any] = []
     headers = [(b"host", HOST.encode()), (b"content-length", length.encode("latin-1", "replace"))]
@@ -144,8 +148,9 @@ async def test_a_length_that_is_too_much_or_none_is_refused_before_anything_is_r
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await edge.Edge(not_asked, frozenset({HOST}), tls=False)(scope, not_asked, send)
+    await edge.Edge(not_asked, frozenset({HOST}), tls=False)(scope, receive, send)
     assert sent[0]["status"] == 413 and b"too_large" in sent[1]["body"]
+    assert sent[-1]["body"] == b"" and not sent[-1].get("more_body")
 
 
 async def test_no_header_of_ours_is_made_of_what_was_sent(door: FrontDoor) -> None:
@@ -244,6 +249,53 @@ async def test_a_body_that_does_not_come_is_not_waited_for(door: FrontDoor, monk
         head = f"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 10\r\n\r\n{{"
         answer = await _closed_after(port, head.encode())
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("length", [2 * edge.MOST_BODY, None], ids=["told", "in pieces"])
+async def test_what_is_refused_of_a_body_still_under_way_is_told(door: FrontDoor, length: int | None) -> None:
+    framing = f"Content-Length: {length}" if length else "Transfer-Encoding: chunked"
+    piece = b"x" * 65536
+    async with serving(door) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}{framing}\r\n\r\n".encode())
+        for _ in range(2 * edge.MOST_BODY // len(piece)):
+            writer.write(piece if length else b"10000\r\n" + piece + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        writer.write(b"" if length else b"0\r\n\r\n")
+        answer = await asyncio.wait_for(reader.readuntil(b"}}"), 10)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ") and b'"too_large"' in answer
+
+
+async def test_a_body_without_end_is_not_taken(door: FrontDoor) -> None:
+    taken = 0
+
+    async def pour(writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        while taken < 2**28:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            taken += 65536
+
+    async with serving(door) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {2**30}\r\n\r\n"
+        writer.write(head.encode())
+        with pytest.raises(ConnectionError):
+            await pour(writer)
+        writer.close()
+    assert taken < 2**26, "what the system keeps for it included"
+
+
+async def test_a_refused_body_that_does_not_come_is_not_waited_for(
+    door: FrontDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "_LINGER_SECONDS", 0.2)
+    async with serving(door) as port:
+        head = f"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {2**30}\r\n\r\n"
+        assert (await _closed_after(port, head.encode())).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_connection_serves_several_requests_and_an_open_one_is_kept(
