@@ -149,11 +149,12 @@ def free_port(kind: int, host: str = "127.0.0.1") -> int:
     ChildError.
     """
     for port in random.sample(_PORTS, 100):
+        if port in _given:
+            continue
         with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
-            if port not in _given:
-                probe.bind((host, port))
-                _given.add(port)
-                return port
+            probe.bind((host, port))
+            _given.add(port)
+            return port
     raise ChildError(f"no free port on {host} from {_PORTS.start} to {_PORTS.stop - 1}")
 
 

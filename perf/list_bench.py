@@ -33,6 +33,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from agent.children import free_port
 from sip_filter import Hook, List, Writer, list_digest
 from sip_filter._core import bench_lookup
 
@@ -141,7 +142,7 @@ def opening(live: Path, state: Path, *, cleared: bool) -> Cost:
 
 def starting(live: Path, state: Path) -> Cost:
     """From exec of `palang gateway` to its 603 for a blocked caller."""
-    caller, port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), free_port()
+    caller, port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
     caller.bind(("127.0.0.2", 0))
     caller.connect(("127.0.0.1", port))
     caller.settimeout(0.002)
@@ -170,12 +171,6 @@ def starting(live: Path, state: Path) -> Cost:
         gateway.kill()
         gateway.wait()
         caller.close()
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as finder:
-        finder.bind(("127.0.0.1", 0))
-        return int(finder.getsockname()[1])
 
 
 BLOCKED = next(lines(1)).partition("\t")[0]

@@ -12,6 +12,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from agent.children import free_port
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -22,7 +24,7 @@ class Mosquitto:
     def __init__(self, folder: Path, *, acl: str | None = None, more: tuple[str, ...] = ()) -> None:
         """`acl` is the text of an ACL file, `more` are further lines of the configuration."""
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port(socket.SOCK_STREAM)
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         lines = [
@@ -100,9 +102,3 @@ class Mosquitto:
         with socket.socket() as probe:
             probe.settimeout(1)
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -14,6 +14,7 @@ import pytest
 from agent import web
 from agent.access import Role, edge
 from agent.access.people_door import COOKIE
+from agent.children import free_port
 from agent.settings_access import ConsoleSettings
 from config import ConfigError
 from tests.agent.front_door import HOST, ORIGIN, FrontDoor, front_door
@@ -198,17 +199,9 @@ def test_a_port_in_use_is_told_in_one_line() -> None:
 # --- on a real socket
 
 
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 @contextlib.asynccontextmanager
 async def serving(door: FrontDoor, **more: Any) -> AsyncIterator[int]:
-    port = free_port()
+    port = free_port(socket.SOCK_STREAM)
     settings = ConsoleSettings(listen=f"127.0.0.1:{port}", **more)
     server = web.WebServer(web.site(door.parts), settings)
     task = asyncio.create_task(server.serve(sockets=[web.listen(settings)]))

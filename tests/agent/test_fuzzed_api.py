@@ -6,6 +6,7 @@ this process, on a loop of its own beside the tests.
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,9 +22,9 @@ from agent import web
 from agent.access import Role, Viewer
 from agent.access.people_door import VIEWER
 from agent.access.roles import EVERYTHING
+from agent.children import free_port
 from agent.status import report
 from tests.agent.front_door import front_door
-from tests.agent.test_edge import free_port
 from tests.book import eventually
 
 EXAMPLES = 5
@@ -39,7 +40,7 @@ described = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port, ready, over = free_port(), threading.Event(), threading.Event()
+    port, ready, over = free_port(socket.SOCK_STREAM), threading.Event(), threading.Event()
 
     async def serve() -> None:
         async with front_door(tmp_path_factory.mktemp("fuzzed")) as door:
